@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NAME = "registry-tool"
+_STATE = ("XDG_STATE_HOME", ".local/state")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +25,7 @@ class AppDirs:
 
 def app_dirs() -> AppDirs:
     """Find and create the folders. Raises OSError where the temporary folder cannot be written to either."""
-    state, state_fell_back = _folder(("XDG_STATE_HOME", ".local/state"), "state")
+    state, state_fell_back = _folder(_STATE, "state")
     cache, cache_fell_back = _folder(("XDG_CACHE_HOME", ".cache"), "cache")
     warning = None
     if state_fell_back or cache_fell_back:
@@ -43,18 +44,39 @@ def owner_id(folder: Path) -> str:
     return hashlib.sha256(f"{machine}\n{os.getuid()}\n{folder.resolve()}".encode()).hexdigest()[:8]
 
 
-def _folder(xdg: tuple[str, str], kind: str) -> tuple[Path, bool]:
+def state_folder() -> Path:
+    """The folder of state where it is now; nothing is created."""
+    folder, fallback = _usual(_STATE), _fallback("state")
+    return folder if os.access(folder, os.W_OK | os.X_OK) or not _is_ours(fallback.parent) else fallback
+
+
+def _usual(xdg: tuple[str, str]) -> Path:
     variable, below_home = xdg
     base = os.environ.get(variable, "")
     # Relative paths are to be ignored, by the specification.
-    folder = (Path(base) if Path(base).is_absolute() else Path.home() / below_home) / NAME
+    return (Path(base) if Path(base).is_absolute() else Path.home() / below_home) / NAME
+
+
+def _fallback(kind: str) -> Path:
+    return Path(tempfile.gettempdir()) / f"{NAME}-{os.getuid()}" / kind
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        return folder.lstat().st_uid == os.getuid() and not folder.is_symlink()
+    except OSError:
+        return False
+
+
+def _folder(xdg: tuple[str, str], kind: str) -> tuple[Path, bool]:
+    folder = _usual(xdg)
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
     if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
         return folder, False
-    fallback = Path(tempfile.gettempdir()) / f"{NAME}-{os.getuid()}" / kind
+    fallback = _fallback(kind)
     fallback.parent.mkdir(mode=0o700, exist_ok=True)
-    if fallback.parent.lstat().st_uid != os.getuid() or fallback.parent.is_symlink():
+    if not _is_ours(fallback.parent):
         raise PermissionError(f"{fallback.parent} belongs to somebody else")
     fallback.mkdir(exist_ok=True)
     return fallback, True

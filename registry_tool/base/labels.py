@@ -57,6 +57,9 @@ UPSTREAM = f"{PREFIX}.upstream"
 USER = f"{PREFIX}.user"
 """On a registry's container: the user, where it requires a password."""
 
+TLS = f"{PREFIX}.tls"
+"""On a registry's container: where the certificate comes from, if it speaks TLS (``ca``, ``files``)."""
+
 PACKAGES = f"{PREFIX}.packages"
 """On a base image: the packages and versions it was made from."""
 

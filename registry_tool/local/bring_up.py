@@ -9,7 +9,7 @@ from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import Engine
 from registry_tool.local import registry as local_registry
 from registry_tool.local.base_images import REGISTRY, BaseImage, BaseImageResolver
-from registry_tool.local.registry import Auth, OnMove, Proxy, UpResult
+from registry_tool.local.registry import Auth, OnMove, Proxy, ServerTls, UpResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +32,10 @@ def registry_up(
     timeout: float = 30.0,
     bases: BaseImageResolver | None = None,
     on_move: OnMove | None = None,
+    listen: str | None = None,
+    tls: ServerTls | None = None,
+    names: tuple[str, ...] | None = None,
+    insecure: bool = False,
     observer: Observer = SILENT,
 ) -> RegistryUp:
     """Start the local registry ``name``; options and errors as of :func:`local_registry.up` and :meth:`BaseImageResolver.ensure`."""
@@ -53,6 +57,10 @@ def registry_up(
         timeout=timeout,
         state=dirs.state,
         on_move=on_move,
+        listen=listen,
+        tls=tls,
+        names=names,
+        insecure=insecure,
         observer=observer,
     )
     return RegistryUp(up=up, base_image=base_image)

@@ -175,13 +175,7 @@ class HttpPool:
         why = (isinstance(root, OSError) and root.strerror) or str(root) or type(root).__name__
         kinds = urllib3.exceptions
         if isinstance(root, ssl.SSLCertVerificationError):
-            variable = tls.authorities_variable()
-            hint = "Name a file with the certificate of its authority in SSL_CERT_FILE, or put it into docker's certs.d."
-            if variable is not None:
-                hint = f"Put the certificate of its authority into {variable[1]} ({variable[0]}), or into docker's certs.d."
-            if "mismatch" in root.verify_message.lower():
-                hint = "Its certificate is another server's: check the address, and who answers there."
-            return RegistryUnreachable(f"{host} cannot be trusted: {root.verify_message}", hint=hint)
+            return RegistryUnreachable(f"{host} cannot be trusted: {root.verify_message}", hint=_trust_hint(root.verify_message))
         if isinstance(error, kinds.SSLError):
             return RegistryUnreachable(f"{host} does not speak TLS correctly: {why}", hint="If it speaks plain HTTP, use --plain-http.")
         if isinstance(error, kinds.ProxyError):
@@ -198,6 +192,20 @@ class HttpPool:
         if isinstance(root, TimeoutError) or isinstance(error, kinds.ReadTimeoutError):
             return RegistryUnreachable(f"{host} did not respond to {request} within {self._timeouts[1]:g} s", hint=_LOG)
         return ConnectionLost(f"the connection to {host} was lost during {request}: {why}", hint=_LOG)
+
+
+def _trust_hint(reason: str) -> str:
+    """What to do about a certificate that OpenSSL refuses for ``reason``."""
+    if "mismatch" in reason.lower():
+        return "Its certificate is another server's: check the address, and who answers there."
+    if "expired" in reason:
+        return "Who runs it has to renew its certificate (regctl up, on its machine). Or is the clock of this machine fast?"
+    if "not yet valid" in reason:
+        return "Compare the clock of this machine with that of the registry."
+    variable = tls.authorities_variable()
+    if variable is not None:
+        return f"Put the certificate of its authority into {variable[1]} ({variable[0]}), or into docker's certs.d."
+    return "Name a file with the certificate of its authority in SSL_CERT_FILE, or put it into docker's certs.d."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

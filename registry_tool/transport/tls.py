@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from registry_tool.auth import docker_config
+from registry_tool.base.dirs import state_folder
 from registry_tool.base.errors import RegistryUnreachable
 
 _VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
@@ -51,9 +52,9 @@ def authorities_variables() -> tuple[tuple[str, str], ...]:
 
 
 def certificate_folders() -> Iterator[Path]:
-    """The ``certs.d`` of docker and podman, with and without root, as far as they exist; each has a folder for each registry."""
+    """The ``certs.d`` of this tool, docker and podman, with and without root, as far as they exist: a folder for each registry."""
     config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    bases = (docker_config.folder(), config / "docker", config / "containers", Path("/etc/docker"), Path("/etc/containers"))
+    bases = (state_folder(), docker_config.folder(), config / "docker", config / "containers", Path("/etc/docker"), Path("/etc/containers"))
     yield from (base / "certs.d" for base in dict.fromkeys(bases) if (base / "certs.d").is_dir())
 
 

@@ -26,6 +26,7 @@ status
 doctor engine clock localhost registry
 down
 up
+user list
 build -t friendlyhello sample_app
 tag friendlyhello john/get-started:part2
 push john/get-started:part2

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from registry_tool.cli.views.progress import ProgressLines
     from registry_tool.local.clients.mirror import ClientSetting
-    from registry_tool.local.registry import LocalRegistry, PortMove, Proxy
+    from registry_tool.local.registry import LocalRegistry, PortMove, Proxy, ServerTls
 
 _MAX_NAMES = 5
 _STARTS = 30.0  # seconds until a registry that was just started should respond
@@ -32,6 +32,12 @@ _name = click.option("--name", metavar="NAME", default="default", show_default=T
 @click.option("--auth", metavar="USER", help="Require a login as USER (prompts for the password).")
 @click.option("--password-file", type=click.Path(path_type=Path), help="Read the password for --auth from a file.")
 @click.option("--password-stdin", is_flag=True, help="Read the password for --auth from standard input.")
+@click.option("--listen", metavar="ADDRESS", help="Address of this machine to listen at, beside loopback; 0.0.0.0: all.")
+@click.option("--tls/--no-tls", default=None, help="Speak TLS, with a certificate by an authority of this tool, or stop that.")
+@click.option("--cert", type=click.Path(path_type=Path), help="Speak TLS with this certificate, followed by its authorities' (PEM).")
+@click.option("--key", type=click.Path(path_type=Path), help="The private key of --cert (PEM).")
+@click.option("--tls-name", "names", metavar="NAME", multiple=True, help="Further name or address for the certificate of --tls.")
+@click.option("--insecure", is_flag=True, help="Listen beyond loopback even without --auth and --tls.")
 @click.option("--restart", metavar="POLICY", help="no, always, unless-stopped or on-failure[:N].  [default: unless-stopped]")
 @click.option("--proxy", metavar="URL", help="Make it a mirror that fetches images from the registry at URL when they are pulled.")
 @click.option("--proxy-user", metavar="USER", help="Log in to URL as USER (prompts for the password).")
@@ -49,6 +55,12 @@ def up(
     auth: str | None,
     password_file: Path | None,
     password_stdin: bool,
+    listen: str | None,
+    tls: bool | None,
+    cert: Path | None,
+    key: Path | None,
+    names: tuple[str, ...],
+    insecure: bool,
     restart: str | None,
     proxy: str | None,
     proxy_user: str | None,
@@ -60,8 +72,12 @@ def up(
 ) -> int:
     """Start the local registry. Nothing happens if it is running already.
 
-    Its content is in a volume, which stays when the container is removed. It is reachable from this machine only. --port moves
-    a registry that has another port; asks for confirmation if the engine has images named after the old address.
+    Its content is in a volume, which stays when the container is removed. --port moves a registry that has another port; asks for
+    confirmation if the engine has images named after the old address.
+
+    It is reachable from this machine only, unless --listen names an address of it; that requires --auth and --tls, so that nobody
+    reads or changes what is not theirs. Options are remembered. The certificate of --tls is valid for a year; "up" renews it when less
+    than a third of that is left.
 
     --proxy makes a pull-through mirror: it takes no pushes, keeps what was pulled, and serves that when the upstream is gone.
 
@@ -70,6 +86,7 @@ def up(
       regctl up
       regctl up --name team --port 5001 --auth john
       regctl up --name mirror --proxy https://registry-1.docker.io
+      regctl up --listen 0.0.0.0 --tls --auth john
     """
     from registry_tool.local.bring_up import registry_up
     from registry_tool.local.clients.mirror import mirror_settings
@@ -77,6 +94,7 @@ def up(
 
     if auth is None and (password_file or password_stdin):
         raise UsageError("a password needs a user", hint="Name the user with --auth USER.")
+    chosen_tls = _tls(tls, cert, key)
     who = None
     if auth is not None:
         who = Auth(user=auth, password=options.password(f"Password for {auth}", file=password_file, stdin=password_stdin, twice=True))
@@ -95,14 +113,21 @@ def up(
                 proxy=upstream,
                 timeout=timeout,
                 on_move=lambda move: _confirm_move(session, observer, move, yes=yes),
+                listen=listen,
+                tls=chosen_tls,
+                names=names or None,
+                insecure=insecure,
                 observer=observer,
             )
     except _DeclinedError:
         return 1
     registry, image = result.up.registry, result.base_image
     created, source, port_note = result.up.created, image.source if image else None, result.up.port_note
-    if port_note and not (quiet or session.output.json):
-        session.output.note(port_note)
+    hosts, certificate_note = result.up.hosts, result.up.certificate_note
+    if not (quiet or session.output.json):
+        reach = f"other machines reach it at {', '.join(hosts)}" if hosts else None
+        for note in filter(None, (port_note, reach, certificate_note)):
+            session.output.note(note)
     if result.up.upstream_problem:
         session.output.note(f"{registry.proxy} cannot be used now ({result.up.upstream_problem}): what is stored is served")
     made_from = f"{registry.image}, from {source}" if source else registry.image
@@ -113,6 +138,8 @@ def up(
         "created": created,
         "provisioned": source,
         "port_note": port_note,
+        "hosts": hosts,
+        "certificate_note": certificate_note,
         "upstream_problem": result.up.upstream_problem,
         "clients": clients,
     }
@@ -145,6 +172,19 @@ def _mirror_lines(registry: LocalRegistry, clients: Sequence[ClientSetting]) -> 
     for setting in clients:
         yield f"{setting.client}: {setting.path or setting.content}"
         yield from (f"    {line}".rstrip() for line in setting.content.splitlines() if setting.path)
+
+
+def _tls(tls: bool | None, cert: Path | None, key: Path | None) -> ServerTls | None:
+    """What --tls, --no-tls, --cert and --key say together. Raises UsageError."""
+    from registry_tool.local.registry import ServerTls, read_files
+
+    if (cert is None) != (key is None):
+        raise UsageError("--cert and --key need each other")
+    if cert is not None and key is not None:
+        if tls is False:
+            raise UsageError("--cert and --no-tls exclude each other")
+        return ServerTls(kind="files", files=read_files(cert, key))
+    return None if tls is None else ServerTls(kind="ca" if tls else None)
 
 
 class _DeclinedError(Exception):

@@ -26,7 +26,7 @@ from registry_tool.local.registry.spec import (
 class LocalRegistry:
     """A registry in a container of this engine."""
 
-    JSON_MEMBERS: ClassVar = "name address state image container=container_id volume user started_by proxy"
+    JSON_MEMBERS: ClassVar = "name address state image container=container_id volume user started_by proxy listen tls"
     name: str
     port: int
     """On this machine's loopback; 0 where its container publishes none."""
@@ -48,6 +48,7 @@ class LocalRegistry:
     """The engine's ``Id`` of its container's image."""
     listen: str = LOOPBACK
     """The address at which it is published on the engine's machine, on its loopback in any case."""
+    tls: bool = False
 
     @property
     def address(self) -> str:
@@ -113,6 +114,7 @@ def _of(container: Container) -> LocalRegistry:
         state=container.state,
         user=container.labels.get(labels.USER),
         proxy=container.labels.get(labels.PROXY),
+        tls=labels.TLS in container.labels,
         listen=next((ip for ip in _published_at(container) if not is_loopback_ip(ip)), LOOPBACK),
         started_by="compose" if COMPOSE_PROJECT in container.labels else "registry-tool",
     )

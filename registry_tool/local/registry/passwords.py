@@ -92,6 +92,14 @@ def check_user(user: str) -> None:
         raise UsageError(f"invalid user name {shown}: to docker, the password of this user is a token")
 
 
+def short_password() -> UsageError:
+    """The error for a password that is too short where other machines can try passwords."""
+    return UsageError(
+        f"the password has fewer than {LEAST_CHARACTERS} characters, and other machines reach the registry",
+        hint="Choose a longer one: other machines can try passwords.",
+    )
+
+
 def _has_control_character(text: str) -> bool:
     """Whether it has one, or half of a surrogate pair, or a separator of lines or paragraphs."""
     return any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text)

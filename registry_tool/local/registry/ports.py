@@ -15,19 +15,22 @@ from registry_tool.base.address import MAX_PORT
 from registry_tool.base.errors import Conflict, PortTaken
 from registry_tool.base.page_client import NoResponse, get_page
 from registry_tool.engine.values import Container
-from registry_tool.local.registry.spec import DEFAULT_PORT, LOOPBACK
+from registry_tool.local.registry.spec import DEFAULT_PORT, EVERY_ADDRESS, EVERY_ADDRESS_V6, LOOPBACK
 
 _LISTENING = "0A"  # tCP_LISTEN in the tables of /proc/net
 _LOOPBACK_ADDRESSES = frozenset({"", "0.0.0.0", "::", "::1", LOOPBACK})  # noqa: S104 - compared with, not bound
 _LOOKUP_TIMEOUT = 2.0  # seconds that finding the holder's name may take
 
 
-def holder(port: int, containers: Iterable[Container], *, local: bool) -> str | None:
-    """Describe what holds ``port``; None where it is free. ``local``: the engine publishes on this machine, so it is tried, too."""
+def holder(port: int, containers: Iterable[Container], *, local: bool, listen: str = LOOPBACK) -> str | None:
+    """Describe what holds ``port`` on loopback or at ``listen``; None where it is free.
+
+    ``local``: the engine publishes on this machine, so it is tried, too.
+    """
     for container in containers:
-        if _publishes(container, port):
+        if _publishes(container, port, listen):
             return _describe(container)
-    if local and is_taken(port):
+    if local and (is_taken(port) or (listen != LOOPBACK and _is_bound(listen, port))):
         process = _process_of_proc(port) if Path("/proc/net/tcp").exists() else _process_of_lsof(port)
         return _airplay(port) or process or "something else on this machine"
     return None
@@ -39,24 +42,30 @@ def is_taken(port: int) -> bool:
     127.0.0.1 is tried by binding. Both it and ::1, which ``localhost`` may mean, are connected to as well: on macOS 127.0.0.1 can be
     bound while another process listens on every address.
     """
-    with socket.socket(socket.AF_INET) as trial:
-        # As servers do: connections of an earlier one that are still closing do not count.
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trial.bind((LOOPBACK, port))
-        except OSError as error:
-            # A port that this user may not bind is not taken: the engine reports that.
-            if error.errno == errno.EADDRINUSE:
-                return True
-    return _accepts(socket.AF_INET, LOOPBACK, port) or _accepts(socket.AF_INET6, "::1", port)
+    return _is_bound(LOOPBACK, port) or _accepts(socket.AF_INET, LOOPBACK, port) or _accepts(socket.AF_INET6, "::1", port)
 
 
-def next_free(containers: Iterable[Container], *, local: bool, avoid: Collection[int] = ()) -> tuple[int, str | None]:
+def _is_bound(address: str, port: int) -> bool:
+    """Whether a server on this machine has ``port`` at ``address``, by binding it."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as trial:
+            # As servers do: connections of an earlier one that are still closing do not count.
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind((address, port))
+    except OSError as error:
+        # A port that this user may not bind is not taken: the engine reports that.
+        return error.errno == errno.EADDRINUSE
+    return False
+
+
+def next_free(
+    containers: Iterable[Container], *, local: bool, listen: str = LOOPBACK, avoid: Collection[int] = ()
+) -> tuple[int, str | None]:
     """The first free port from 5000 on and not in ``avoid``, and what holds 5000 where it is another. Raises Conflict if there is none."""
     containers = tuple(containers)
     reason = None
     for port in range(DEFAULT_PORT, MAX_PORT + 1):
-        held_by = holder(port, containers, local=local)
+        held_by = holder(port, containers, local=local, listen=listen)
         if held_by is None and port not in avoid:
             return port, reason
         if port == DEFAULT_PORT and held_by is not None:
@@ -69,10 +78,13 @@ def port_taken(port: int, held_by: str) -> PortTaken:
     return PortTaken(f"port {port} is in use by {held_by}", hint="Name another with --port, or leave --port out to get the next free one.")
 
 
-def _publishes(container: Container, port: int) -> bool:
+def _publishes(container: Container, port: int, listen: str) -> bool:
     if container.state not in ("running", "paused"):
         return False
-    return any(binding.host_port == port and binding.host_ip in _LOOPBACK_ADDRESSES for binding in container.ports)
+    addresses = _LOOPBACK_ADDRESSES | {listen}
+    # Every address of the machine is also that of another container.
+    is_every = listen in (EVERY_ADDRESS, EVERY_ADDRESS_V6)
+    return any(binding.host_port == port and (is_every or binding.host_ip in addresses) for binding in container.ports)
 
 
 def _describe(container: Container) -> str:

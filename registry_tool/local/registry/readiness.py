@@ -15,7 +15,10 @@ from registry_tool.local.registry.spec import LOOPBACK, name_option
 _REQUEST_TIMEOUT = 2.0  # seconds for one request on loopback
 _LOG_LINES = 20  # enough for the panic of a Go program with its stack
 _INSIDE_COMMAND = ("wget", "-q", "-S", "-O-", f"http://{LOOPBACK}:5000/v2/")
-"""Run in the registry's container, by busybox's wget. No ``-T``: with it, Debian 12's static busybox crashes."""
+"""Run in the registry's container, by busybox's wget; with TLS the registry answers 400.
+
+No ``-T``: with it, Debian 12's static busybox crashes.
+"""
 
 
 class PortState(Enum):
@@ -35,10 +38,10 @@ class PortProbe:
     detail: str
 
 
-def probe_port(port: int, *, timeout: float = _REQUEST_TIMEOUT) -> PortProbe:
-    """Request ``/v2/`` on ``port`` of this machine once, within ``timeout`` seconds."""
+def probe_port(port: int, *, tls: bool = False, timeout: float = _REQUEST_TIMEOUT) -> PortProbe:
+    """Request ``/v2/`` on ``port`` of this machine once, within ``timeout`` seconds; with ``tls`` any certificate is accepted."""
     try:
-        page = get_page(f"http://{LOOPBACK}:{port}/v2/", timeout=timeout)
+        page = get_page(f"{'https' if tls else 'http'}://{LOOPBACK}:{port}/v2/", timeout=timeout)
     except NoResponse as error:
         return PortProbe(state=PortState.NOTHING, detail=str(error))
     return PortProbe(state=_port_state(page), detail=f"HTTP {page.status}, {_media_type(page) or 'no content type'}")
@@ -46,7 +49,7 @@ def probe_port(port: int, *, timeout: float = _REQUEST_TIMEOUT) -> PortProbe:
 
 def is_ready(registry: LocalRegistry) -> bool:
     """Whether the registry responds on its port now."""
-    return registry.port != 0 and probe_port(registry.port).state is PortState.REGISTRY
+    return registry.port != 0 and probe_port(registry.port, tls=registry.tls).state is PortState.REGISTRY
 
 
 def wait_until_ready(engine: Engine, registry: LocalRegistry, *, timeout: float) -> None:
@@ -56,7 +59,7 @@ def wait_until_ready(engine: Engine, registry: LocalRegistry, *, timeout: float)
 
     def ready() -> bool:
         nonlocal probe
-        probe = probe_port(registry.port, timeout=max(0.1, min(_REQUEST_TIMEOUT, deadline.left)))
+        probe = probe_port(registry.port, tls=registry.tls, timeout=max(0.1, min(_REQUEST_TIMEOUT, deadline.left)))
         if probe.state is PortState.OTHER:
             raise _not_a_registry(registry, probe)
         if probe.state is PortState.REGISTRY:

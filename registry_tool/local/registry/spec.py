@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from registry_tool.base import labels
+from registry_tool.base.address import HostPort, is_port, parse_ip
 from registry_tool.base.address import check_port as check_number
-from registry_tool.base.address import is_port
 from registry_tool.base.errors import UsageError
 from registry_tool.engine.values import PortBinding
 from registry_tool.local.registry import proxy
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 DEFAULT_NAME = "default"
 DEFAULT_PORT = 5000
 LOOPBACK = "127.0.0.1"
+EVERY_ADDRESS_V6 = "::"
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - of the engine's machine, and only where a person asks for it
 CONTAINER_PORT = "5000/tcp"
 RESTART = "unless-stopped"
@@ -33,6 +34,11 @@ SETTINGS_FOLDER = "registry-tool"  # this tool's folder in the volume
 SETTINGS = f"{STORAGE}/{SETTINGS_FOLDER}/settings.json"
 HTPASSWD = f"{STORAGE}/{SETTINGS_FOLDER}/htpasswd"
 PROXY = f"{STORAGE}/{SETTINGS_FOLDER}/proxy.yml"
+CERTIFICATE = f"{STORAGE}/{SETTINGS_FOLDER}/server.crt"
+KEY = f"{STORAGE}/{SETTINGS_FOLDER}/server.key"
+AUTHORITY = f"{STORAGE}/{SETTINGS_FOLDER}/ca.crt"
+TLS_KINDS = ("ca", "files")
+"""Where the certificate comes from: this tool's authority, or files that a person gave."""
 
 COMPOSE_PROJECT = "com.docker.compose.project"
 """Compose's label on everything it creates. Never written: compose would recreate what carries it."""
@@ -52,6 +58,12 @@ class RegistrySettings:
     user: str | None = None
     restart: str = RESTART
     proxy: ProxySettings | None = None
+    listen: str = LOOPBACK
+    """The address at which it is published beside loopback."""
+    tls: str | None = None
+    """One of :data:`TLS_KINDS`; None: plain HTTP."""
+    names: tuple[str, ...] = ()
+    """Further names for its certificate."""
 
     @classmethod
     def generate(cls) -> RegistrySettings:
@@ -75,7 +87,24 @@ class RegistrySettings:
         if not isinstance(restart, str) or not _RESTART.fullmatch(restart):
             raise ValueError(f"not a restart policy: {restart!r}")
         upstream = ProxySettings.parse(document.get("proxy"))
-        return cls(port=port, secret=secret, user=user, restart=restart, proxy=upstream)
+        listen, tls, names = document.get("listen", LOOPBACK), document.get("tls"), document.get("names", [])
+        if not isinstance(listen, str):
+            raise ValueError(f"not an address: {listen!r}")
+        if tls is not None and tls not in TLS_KINDS:
+            # Plain HTTP instead would let passwords be read.
+            raise ValueError(f"not a kind of TLS: {tls!r}")
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"not names: {names!r}")
+        return cls(
+            port=port,
+            secret=secret,
+            user=user,
+            restart=restart,
+            proxy=upstream,
+            listen=parse_ip(listen),
+            tls=tls,
+            names=tuple(names),
+        )
 
     def to_json(self) -> bytes:
         """The content of ``settings.json``."""
@@ -111,22 +140,55 @@ def environment(secret: str, *, auth: bool, delete: bool = True) -> dict[str, st
     return variables
 
 
+def tls_environment() -> dict[str, str]:
+    """The registry's configuration for TLS."""
+    return {"REGISTRY_HTTP_TLS_CERTIFICATE": CERTIFICATE, "REGISTRY_HTTP_TLS_KEY": KEY, "REGISTRY_HTTP_TLS_MINIMUMTLS": "tls1.2"}
+
+
 def container_spec(name: str, *, image: str, port: int, settings: RegistrySettings) -> ContainerSpec:
-    """The container of the registry ``name``, published on loopback alone."""
+    """The container of the registry ``name``, published on loopback, and where ``settings`` say."""
     from registry_tool.engine import ContainerSpec  # noqa: PLC0415 - who looks a registry up creates none
 
     user = {} if settings.user is None else {labels.USER: settings.user}
+    tls = {} if settings.tls is None else {labels.TLS: settings.tls}
     return ContainerSpec(
         image=image,
         name=resource_name(name),
-        environment=environment(settings.secret, auth=settings.user is not None, delete=settings.proxy is None),
-        labels=resource_labels(name) | user | ({} if settings.proxy is None else {labels.PROXY: settings.proxy.url}),
-        ports=(PortBinding(container_port=CONTAINER_PORT, host_port=port, host_ip=LOOPBACK),),
+        environment=environment(settings.secret, auth=settings.user is not None, delete=settings.proxy is None)
+        | (tls_environment() if settings.tls else {}),
+        labels=resource_labels(name) | user | tls | ({} if settings.proxy is None else {labels.PROXY: settings.proxy.url}),
+        ports=tuple(PortBinding(container_port=CONTAINER_PORT, host_port=port, host_ip=ip) for ip in published_at(settings.listen)),
         volumes={resource_name(name): STORAGE},
         restart=settings.restart,
         entrypoint=None if settings.proxy is None else proxy.command(PROXY),
         network=resource_name(name) if settings.proxy is not None and settings.proxy.upstream else None,
     )
+
+
+def published_at(listen: str) -> tuple[str, ...]:
+    """The addresses at which a registry is published that listens at ``listen``: loopback is always one of them."""
+    return (listen,) if listen in (LOOPBACK, EVERY_ADDRESS) else (LOOPBACK, listen)
+
+
+def parse_listen(address: str) -> str:
+    """The address for ``--listen``; all of loopback is 127.0.0.1. Raises UsageError."""
+    try:
+        ip = LOOPBACK if address.lower() == "localhost" else parse_ip(address.removeprefix("[").removesuffix("]"))
+    except ValueError as error:
+        raise UsageError(str(error), hint="For example: --listen 0.0.0.0, for all IPv4 addresses of the machine") from None
+    if ipaddress.ip_address(ip).is_multicast or ip == "255.255.255.255":
+        raise UsageError(f"{ip} is no address of one machine")
+    return LOOPBACK if is_loopback_ip(ip) else ip
+
+
+def check_tls_name(name: str) -> str:
+    """A name or address for a certificate, in lower case. Raises UsageError."""
+    host = name.removeprefix("[").removesuffix("]").lower()
+    try:
+        HostPort.parse(f"[{host}]" if ":" in host else host)
+    except ValueError as error:
+        raise UsageError(f"{error}, so no certificate can be made for it", hint="For example: --tls-name registry.example") from None
+    return host
 
 
 def is_loopback_ip(address: str) -> bool:

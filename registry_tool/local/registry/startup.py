@@ -8,16 +8,18 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from registry_tool.base.errors import Conflict, NotFound, PortTaken, RegistryToolError, RegistryUnreachable
+from registry_tool.base.address import HostPort
+from registry_tool.base.errors import Conflict, NotFound, PortTaken, RegistryToolError, RegistryUnreachable, UsageError
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import Engine
 from registry_tool.engine.values import Container
-from registry_tool.local.registry import lookup, ports, recovery, spec, upstream, volume_state
+from registry_tool.local.registry import lookup, machine, ports, recovery, serving, spec, upstream, volume_state
 from registry_tool.local.registry.locks import lock
 from registry_tool.local.registry.lookup import LocalRegistry
-from registry_tool.local.registry.passwords import Auth
+from registry_tool.local.registry.passwords import Auth, short_password
 from registry_tool.local.registry.proxy import Proxy
 from registry_tool.local.registry.readiness import wait_until_ready
+from registry_tool.local.registry.serving import ServerTls, TlsFiles
 from registry_tool.local.registry.volume_state import VolumeState
 
 _TRIES, _PAUSE = 40, 0.05  # how often it starts over after a concurrent change, and the seconds in between
@@ -33,6 +35,10 @@ class UpResult:
     port_note: str | None = None
     upstream_problem: str | None = None
     """Why a proxy serves only what it has stored, where it does."""
+    hosts: tuple[str, ...] = ()
+    """``HOST:PORT`` by which other machines reach it."""
+    certificate_note: str | None = None
+    """What a person should know of its certificate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +68,63 @@ class _UpRequest:
     proxy: Proxy | None
     state: Path
     on_move: OnMove | None
+    listen: str | None = None
+    tls: ServerTls | None = None
+    names: tuple[str, ...] | None = None
+    insecure: bool = False
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether no option but the port is given."""
+        return all(option is None for option in (self.auth, self.restart, self.proxy, self.listen, self.tls, self.names))
 
     def applied_to(self, state: VolumeState) -> VolumeState:
-        """``state`` with these options."""
+        """``state`` with these options, and with a new certificate where that is due. Raises UsageError where they are refused."""
+        listen = self.listen or state.settings.listen
+        tls = state.settings.tls if self.tls is None else self.tls.kind
+        self._check_exposure(listen, tls, user=state.settings.user if self.auth is None else self.auth.user)
         if self.proxy is not None:
             state = upstream.apply(self.engine, self.name, self.proxy, state)
-        settings = replace(state.settings, restart=self.restart or state.settings.restart)
+        settings = replace(
+            state.settings,
+            restart=self.restart or state.settings.restart,
+            listen=listen,
+            tls=tls,
+            names=state.settings.names if self.names is None else self.names,
+        )
+        return replace(self._with_user(state, settings), tls=self._tls_files(state, settings))
+
+    def _check_exposure(self, listen: str, tls: str | None, *, user: str | None) -> None:
+        """Refuse to listen beyond loopback without a password and TLS, unless a person insists on it now, or did before."""
+        if self.insecure or spec.is_loopback_ip(listen):
+            return
+        if self.auth is not None and self.auth.is_short:
+            raise short_password()
+        if self.listen is None and self.tls is None:
+            return
+        missing = [option for option, value in (("--auth USER", user), ("--tls", tls)) if value is None]
+        if missing:
+            raise UsageError(
+                f"other machines could use a registry that listens at {listen} without {' and without '.join(missing)}",
+                hint=f"Add {' and '.join(missing)}; --insecure takes the risk: whoever reaches it may read or change everything.",
+            )
+
+    def _tls_files(self, state: VolumeState, settings: spec.RegistrySettings) -> TlsFiles | None:
+        if settings.tls == "ca":
+            stored = state.tls if state.settings.tls == "ca" else None
+            endpoint = self.engine.endpoint
+            is_current = stored is not None and serving.is_current(stored, endpoint, settings)
+            return stored if is_current else serving.issue(endpoint, settings, state=self.state)
+        if settings.tls is None:
+            return None
+        files = self.tls.files if self.tls is not None else state.tls
+        if files is None:
+            raise Conflict(
+                f"the certificate of the registry {self.name!r} is missing in its volume", hint="Give it again: --cert FILE --key FILE"
+            )
+        return files
+
+    def _with_user(self, state: VolumeState, settings: spec.RegistrySettings) -> VolumeState:
         if self.auth is None:
             return replace(state, settings=settings)
         users = state.users
@@ -93,6 +150,10 @@ def up(
     timeout: float = 30.0,
     state: Path,
     on_move: OnMove | None = None,
+    listen: str | None = None,
+    tls: ServerTls | None = None,
+    names: tuple[str, ...] | None = None,
+    insecure: bool = False,
     observer: Observer = SILENT,
 ) -> UpResult:
     """Start the registry ``name`` and wait until it is ready, ``timeout`` seconds at most.
@@ -112,8 +173,24 @@ def up(
         spec.check_restart(restart)
     if proxy is not None:
         upstream.check(proxy)
+    if listen is not None:
+        listen = _check_listen(engine, listen)
+    if names is not None:
+        names = tuple(map(spec.check_tls_name, names))
     request = _UpRequest(
-        engine=engine, image=image, name=name, port=port, auth=auth, restart=restart, proxy=proxy, state=state, on_move=on_move
+        engine=engine,
+        image=image,
+        name=name,
+        port=port,
+        auth=auth,
+        restart=restart,
+        proxy=proxy,
+        state=state,
+        on_move=on_move,
+        listen=listen,
+        tls=tls,
+        names=names,
+        insecure=insecure,
     )
     with lock(engine, name, state, observer):
         recovery.check_not_collected(engine, name, state=state, observer=observer)
@@ -132,7 +209,38 @@ def up(
             upstream.leave(engine, name)
             engine.remove_volume(spec.resource_name(name), missing_ok=True)
         raise upstream.unusable(current, problem)
-    return UpResult(registry=replace(current, state="running"), created=created, port_note=note, upstream_problem=problem)
+    current = replace(current, state="running")
+    hosts, certificate_note = _reach(engine, current, state)
+    return UpResult(
+        registry=current, created=created, port_note=note, upstream_problem=problem, hosts=hosts, certificate_note=certificate_note
+    )
+
+
+def _check_listen(engine: Engine, listen: str) -> str:
+    """The address for ``--listen``, which this machine must have if the engine is on it. Raises UsageError."""
+    address = spec.parse_listen(listen)
+    if engine.endpoint.is_local and not machine.is_local_address(address):
+        raise UsageError(f"this machine has no address {address}", hint="--listen 0.0.0.0 is all its IPv4 addresses.")
+    return address
+
+
+def _reach(engine: Engine, registry: LocalRegistry, state: Path) -> tuple[tuple[str, ...], str | None]:
+    """How others reach the registry, and the note about its certificate; this tool's own client trusts its authority then."""
+    hosts = serving.hosts(engine, registry)
+    lasting = {HostPort(host, registry.port) for host in machine.server_names(engine.endpoint, registry.listen)}
+    shown = tuple(host for host in hosts if HostPort.parse(host) in lasting) or hosts
+    info = serving.server_certificate(engine, registry)
+    if info is None:
+        return shown, None
+    authority = serving.authority_certificate(engine, registry)
+    if authority is not None:
+        serving.remember_authority(authority, hosts, state=state)
+    ours = [host.host for host in lasting if not host.is_loopback]
+    if ours and not any(map(info.covers, ours)):
+        return shown, f"its certificate is for {', '.join((*info.names, *info.addresses))}: for no name or address of this machine"
+    if serving.is_ending(info):
+        return shown, f"its certificate is valid until {info.not_after:%Y-%m-%d %H:%M} UTC"
+    return shown, None
 
 
 def replace_container(
@@ -183,14 +291,16 @@ def _create_new(request: _UpRequest) -> tuple[bool, str | None]:
     if stored is not None and request.proxy is not None:
         upstream.check_same(request.name, request.proxy, stored.settings.proxy)
     note = _announce_move(request, stored.settings.port if stored else None)
-    created, reason = _create(request, image, request.applied_to(stored or VolumeState(settings=spec.RegistrySettings.generate())))
+    wanted = request.applied_to(stored or VolumeState(settings=spec.RegistrySettings.generate()))
+    created, reason = _create(replace(request, listen=wanted.settings.listen), image, wanted)
     return created, reason or note
 
 
 def _reuse(request: _UpRequest, current: LocalRegistry) -> tuple[bool, str | None]:
     """Use the container, start it, or replace it."""
     port_fits = current.port != 0 and request.port in (None, current.port)
-    if current.running and port_fits and request.auth is None and request.restart is None and request.proxy is None:
+    # The certificate of one with TLS may have to be renewed.
+    if current.running and port_fits and request.changes_nothing and not current.tls:
         return False, None
     container = request.engine.container(current.container_id)
     if container is None:
@@ -199,9 +309,13 @@ def _reuse(request: _UpRequest, current: LocalRegistry) -> tuple[bool, str | Non
     if request.proxy is not None:
         upstream.check_same(request.name, request.proxy, stored.settings.proxy)
     wanted = request.applied_to(stored)
-    # Compose may run it without the password that is in its volume.
+    # Compose may run it without the password and the certificate that are in its volume.
     user_fits = request.auth is None or current.user == request.auth.user
-    unchanged = port_fits and wanted == stored and user_fits and not _is_volume_missing(request.engine, current)
+    tls_fits = request.tls is None or current.tls == (wanted.settings.tls is not None)
+    listen_fits = request.listen is None or current.listen == wanted.settings.listen
+    unchanged = (
+        port_fits and wanted == stored and user_fits and tls_fits and listen_fits and not _is_volume_missing(request.engine, current)
+    )
     if unchanged and current.running:
         return False, None
     if unchanged and current.state in ("created", "exited"):
@@ -252,7 +366,9 @@ def _replace(request: _UpRequest, current: LocalRegistry, stored: VolumeState, w
     image = current.image if request.engine.image(current.image) is not None else request.image()
     remove(request.engine, current)
     try:
-        created, reason = _create(request, image, wanted.with_port(request.port or current.port or wanted.settings.port))
+        created, reason = _create(
+            replace(request, listen=wanted.settings.listen), image, wanted.with_port(request.port or current.port or wanted.settings.port)
+        )
         return created, reason or note
     except RegistryToolError:
         if current.running:
@@ -336,7 +452,9 @@ def _choose_port(request: _UpRequest, remembered: int | None, taken: set[int]) -
         reason = f"its port {remembered} is in use by {held_by}"
     # A stopped registry keeps its port.
     others = {other.port for other in lookup.find_all(request.engine) if other.name != request.name}
-    port, held_by = ports.next_free(request.engine.containers(), local=request.engine.endpoint.is_local, avoid=taken | others)
+    port, held_by = ports.next_free(
+        request.engine.containers(), local=request.engine.endpoint.is_local, listen=request.listen or spec.LOOPBACK, avoid=taken | others
+    )
     if reason is None and held_by is not None:
         reason = f"port {spec.DEFAULT_PORT} is in use by {held_by}"
     return port, reason
@@ -349,7 +467,8 @@ def _check_free(request: _UpRequest, port: int) -> None:
 
 
 def _port_holder(request: _UpRequest, port: int) -> str | None:
-    return ports.holder(port, request.engine.containers(), local=request.engine.endpoint.is_local)
+    listen = request.listen or spec.LOOPBACK
+    return ports.holder(port, request.engine.containers(), local=request.engine.endpoint.is_local, listen=listen)
 
 
 def _create_and_start(request: _UpRequest, image: str, port: int, wanted: VolumeState) -> bool:

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from registry_tool.base.errors import Conflict, NotFound, UsageError
+from registry_tool.base.errors import Conflict, NotFound
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import Engine
 from registry_tool.engine.values import Container
 from registry_tool.local.registry import lookup, recovery, spec, volume_state
 from registry_tool.local.registry.locks import lock
 from registry_tool.local.registry.lookup import LocalRegistry
-from registry_tool.local.registry.passwords import LEAST_CHARACTERS, Auth
+from registry_tool.local.registry.passwords import Auth, short_password
 from registry_tool.local.registry.startup import replace_container
 from registry_tool.local.registry.volume_state import VolumeState
 
@@ -74,14 +74,6 @@ def remove_user(engine: Engine, user: str, name: str = spec.DEFAULT_NAME, *, sta
             changed = replace(stored, settings=replace(stored.settings, user=others), users=users)
             replace_container(engine, registry, replace(stored, users=users), changed, state=state)
     return UserChange(registry=name, users=tuple(sorted(users.hashes)), user=user, change="removed")
-
-
-def short_password() -> UsageError:
-    """The error for a password that is too short where other machines can try passwords."""
-    return UsageError(
-        f"the password has fewer than {LEAST_CHARACTERS} characters, and other machines reach the registry",
-        hint="Choose a longer one: other machines can try passwords.",
-    )
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A registry's settings and password file in its volume: read, write, create the volume."""
+"""A registry's settings, users and certificate in its volume: read, write, create the volume."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from registry_tool.engine.values import Container
 from registry_tool.local.registry import spec
 from registry_tool.local.registry.passwords import Users
 from registry_tool.local.registry.proxy import ProxySettings
+from registry_tool.local.registry.serving import TlsFiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,7 @@ class VolumeState:
     proxy_configuration: bytes | None = field(default=None, repr=False)
     """Has the password for the upstream in it."""
     users: Users = field(default_factory=Users)
+    tls: TlsFiles | None = None
 
     def with_port(self, port: int | None) -> VolumeState:
         """The same with another port."""
@@ -56,7 +58,15 @@ def read(engine: Engine, container: Container) -> VolumeState:
         settings=settings,
         users=Users.parse(engine.get_file(container.id, spec.HTPASSWD) or b""),
         proxy_configuration=engine.get_file(container.id, spec.PROXY) if settings.proxy else None,
+        tls=_read_tls(engine, container.id) if settings.tls is not None else None,
     )
+
+
+def _read_tls(engine: Engine, container_id: str) -> TlsFiles | None:
+    certificate, key = engine.get_file(container_id, spec.CERTIFICATE), engine.get_file(container_id, spec.KEY)
+    if certificate is None or key is None:
+        return None
+    return TlsFiles(certificate=certificate, key=key, authority=engine.get_file(container_id, spec.AUTHORITY) or None)
 
 
 def read_volume(engine: Engine, name: str, image: str, *, state: Path) -> VolumeState | None:
@@ -108,6 +118,11 @@ def write(engine: Engine, container_id: str, state: VolumeState) -> None:
         files[f"{spec.SETTINGS_FOLDER}/proxy.yml"] = (state.proxy_configuration, 0o600)
     if state.users.hashes:
         files[f"{spec.SETTINGS_FOLDER}/htpasswd"] = (state.users.htpasswd(), 0o600)
+    if state.tls is not None:
+        files[f"{spec.SETTINGS_FOLDER}/server.key"] = (state.tls.key, 0o600)
+        files[f"{spec.SETTINGS_FOLDER}/server.crt"] = (state.tls.certificate, 0o644)
+        # Of an earlier certificate it would be the wrong one.
+        files[f"{spec.SETTINGS_FOLDER}/ca.crt"] = (state.tls.authority or b"", 0o644)
     engine.put_files(container_id, spec.STORAGE, files)
 
 

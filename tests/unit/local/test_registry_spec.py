@@ -56,6 +56,12 @@ def test_docker_s_restart_policies_are_fine(restart: str) -> None:
         b'{"secret": "s", "user": 1}',
         b'{"secret": "s", "restart": "sometimes"}',
         b'{"secret": "s", "port": 5000',
+        b'{"secret": "s", "listen": "everywhere"}',
+        b'{"secret": "s", "listen": 1}',
+        b'{"secret": "s", "tls": "maybe"}',
+        b'{"secret": "s", "tls": true}',
+        b'{"secret": "s", "names": "box"}',
+        b'{"secret": "s", "names": [1]}',
     ],
 )
 def test_damaged_settings_are_a_value_error(content: bytes) -> None:
@@ -72,9 +78,14 @@ def test_unknown_settings_members_are_ignored() -> None:
     secret=st.text(min_size=1),
     user=st.none() | st.text(),
     restart=st.sampled_from(["no", "always", "unless-stopped", "on-failure", "on-failure:3"]),
+    listen=st.sampled_from(["127.0.0.1", "0.0.0.0", "192.0.2.7", "::", "2001:db8::7"]),
+    tls=st.sampled_from([None, "ca", "files"]),
+    names=st.lists(st.text()).map(tuple),
 )
-def test_settings_survive_json(port: int | None, secret: str, user: str | None, restart: str) -> None:
-    settings = RegistrySettings(port=port, secret=secret, user=user, restart=restart)
+def test_settings_survive_json(
+    port: int | None, secret: str, user: str | None, restart: str, listen: str, tls: str | None, names: tuple[str, ...]
+) -> None:
+    settings = RegistrySettings(port=port, secret=secret, user=user, restart=restart, listen=listen, tls=tls, names=names)
 
     assert RegistrySettings.parse(settings.to_json()) == settings
 
@@ -107,6 +118,35 @@ def test_user_enables_the_password_and_is_in_a_label() -> None:
         "REGISTRY_AUTH_HTPASSWD_PATH": "/var/lib/registry/registry-tool/htpasswd",
     }
     assert dict(with_user.labels.items() - without.labels.items()) == {"io.registry-tool.user": "john"}
+
+
+@pytest.mark.parametrize(
+    ("listen", "expected"),
+    [("127.0.0.1", ["127.0.0.1"]), ("0.0.0.0", ["0.0.0.0"]), ("192.0.2.7", ["127.0.0.1", "192.0.2.7"]), ("::", ["127.0.0.1", "::"])],
+)
+def test_loopback_is_published_wherever_it_listens(listen: str, expected: list[str]) -> None:
+    described = spec.container_spec("a", image="i", port=5007, settings=RegistrySettings(port=None, secret="s", listen=listen))
+    assert [port.host_ip for port in described.ports] == expected
+    assert {(port.host_port, port.container_port) for port in described.ports} == {(5007, "5000/tcp")}
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [("localhost", "127.0.0.1"), ("::1", "127.0.0.1"), ("127.0.0.9", "127.0.0.1"), ("[::]", "::"), ("2001:DB8:0::7", "2001:db8::7")],
+)
+def test_address_to_listen_at_has_one_form(address: str, expected: str) -> None:
+    assert spec.parse_listen(address) == expected
+
+
+def test_tls_has_its_files_in_the_volume_and_no_key_in_the_environment() -> None:
+    without = spec.container_spec("a", image="i", port=1, settings=RegistrySettings(port=None, secret="s"))
+    with_tls = spec.container_spec("a", image="i", port=1, settings=RegistrySettings(port=None, secret="s", tls="ca"))
+    assert dict(with_tls.environment.items() - without.environment.items()) == {
+        "REGISTRY_HTTP_TLS_CERTIFICATE": "/var/lib/registry/registry-tool/server.crt",
+        "REGISTRY_HTTP_TLS_KEY": "/var/lib/registry/registry-tool/server.key",
+        "REGISTRY_HTTP_TLS_MINIMUMTLS": "tls1.2",
+    }
+    assert dict(with_tls.labels.items() - without.labels.items()) == {"io.registry-tool.tls": "ca"}
 
 
 def test_compose_env_has_known_images_only() -> None:
