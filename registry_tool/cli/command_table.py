@@ -40,6 +40,8 @@ COMMANDS = {
     "status": Entry("registry", REGISTRY, "Show whether the local registry runs, and its address."),
     "doctor": Entry("doctor", REGISTRY, "Check engine, registry and network; mend what is safe."),
     "user": Entry("user", REGISTRY, "Add, remove or list the users of the local registry."),
+    "trust": Entry("trust", REGISTRY, "Show or write what clients need to trust a registry."),
+    "connect": Entry("connect", REGISTRY, "Let a local Kubernetes cluster pull from the local registry."),
     "logs": Entry("registry", REGISTRY, "Print the logs of the local registry or a container."),
     "build": Entry("build", IMAGE, "Build an image from a Dockerfile."),
     "tag": Entry("image", IMAGE, "Tag an image for the local registry."),

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from registry_tool.base.crypto import certificates
 from registry_tool.base.errors import RegistryToolError
 from registry_tool.cli.command_table import COMMANDS, load
 from tests.support.documents import Reader, checkout
@@ -24,6 +25,7 @@ demo -p 5000; 1
 rm --all --yes
 status
 doctor engine clock localhost registry
+trust registry.lan:5000 --ca ca.crt --for regctl --apply
 down
 up
 user list
@@ -66,9 +68,19 @@ status; 1
 """
 """What is typed, in this order; after the semicolon the exit code where it is not 0."""
 
-FAILURES = "pull UPPER; 2\nlist-tags john/get-started; 3\nrm --all --yes --nonsense; 2\nbuild sample_app/wheels; 1\nrun web; 125"
+FAILURES = """\
+pull UPPER; 2
+list-tags john/get-started; 3
+rm --all --yes --nonsense; 2
+build sample_app/wheels; 1
+run web; 125
+connect kind none; 1
+"""
 
 SHOWN_ELSEWHERE = (
+    "up: clients[].",
+    "trust: files[].error",
+    "connect: ",
     "inspect: children[].",
     "inspect: referrers[].",
     "list-tags: tags[].note",
@@ -221,6 +233,7 @@ def test_the_codes_are_those_of_the_errors() -> None:
 @pytest.mark.documents
 def test_what_is_printed_is_as_it_is_told(reader: Reader) -> None:
     (reader.folder / "password").write_text("secret")
+    (reader.folder / "ca.crt").write_bytes(certificates.generate_authority("test", days=3).certificate)
     (reader.folder / "mirror.toml").write_text('destination = "mirrored/"\n[[image]]\nsource = "john/get-started"\n')
     wrong: list[str] = []
     printed: set[str] = set()

@@ -23,16 +23,18 @@ def mirror_settings(registry: LocalRegistry) -> tuple[ClientSetting, ...]:
     if registry.proxy is None:
         return ()
     url, prefix = registry.proxy, image_prefix(registry.proxy)
+    url_here = f"{'https' if registry.tls else 'http'}://{registry.address}"
     docker = ClientSetting(client="docker", path="", content=f"mirrors docker.io only: pull {registry.address}/NAME for {prefix}/NAME")
     if is_docker_hub(url):
-        mirrors = json.dumps({"registry-mirrors": [f"http://{registry.address}"]})
+        mirrors = json.dumps({"registry-mirrors": [url_here]})
         docker = ClientSetting(client="docker", path="/etc/docker/daemon.json", content=f"{mirrors}\n")
     insecure = "insecure = true\n" if url.startswith("http://") else ""
+    unverified = "" if registry.tls else "insecure = true\n"
     podman = (
         f'[[registry]]\nprefix = "{prefix}"\nlocation = "{prefix}"\n{insecure}\n'
-        f'[[registry.mirror]]\nlocation = "{registry.address}"\ninsecure = true\n'
+        f'[[registry.mirror]]\nlocation = "{registry.address}"\n{unverified}'
     )
-    containerd = f'server = "{url}"\n\n[host."http://{registry.address}"]\n  capabilities = ["pull", "resolve"]\n'
+    containerd = f'server = "{url}"\n\n[host."{url_here}"]\n  capabilities = ["pull", "resolve"]\n'
     return (
         docker,
         ClientSetting(client="podman", path=f"/etc/containers/registries.conf.d/registry-tool-{registry.name}.conf", content=podman),
