@@ -62,8 +62,9 @@ def tool_wheel() -> tuple[str, bytes]:
     version = registry_tool.__version__
     name = f"{DISTRIBUTION.replace('-', '_')}-{version}"
     members = dict(_package_files())
-    for document in ("METADATA", "entry_points.txt"):
-        members[f"{name}.dist-info/{document}"] = (installed.read_text(document) or "").encode()
+    for document in ("METADATA", "entry_points.txt", "licenses/LICENSE"):
+        if text := installed.read_text(document):
+            members[f"{name}.dist-info/{document}"] = text.encode()
     members[f"{name}.dist-info/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: registry-tool\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     record = f"{name}.dist-info/RECORD"
     lines = [f"{path},sha256={_record_hash(content)},{len(content)}\n" for path, content in sorted(members.items())]

@@ -74,11 +74,13 @@ def test_the_wheel_holds_the_code_and_what_is_shipped_and_nothing_else(wheel: Pa
         content = set(archive.namelist())
     tops = {name.partition("/")[0] for name in content}
     assert tops == {"registry_tool", f"registry_tool-{__version__}.dist-info"}
-    sources = [path for pattern in ("*.py", "*.schema.json") for path in (ROOT / "registry_tool").rglob(pattern)]
+    sources = [
+        path for pattern in ("*.py", "*.schema.json", "bundle/*.sh", "bundle/*.txt") for path in (ROOT / "registry_tool").rglob(pattern)
+    ]
     code = {str(path.relative_to(ROOT)) for path in sources} | {"registry_tool/py.typed"}
-    compose = "registry_tool/_shipped/docker-compose.registry.yml"
+    files = {f"registry_tool/_shipped/{name}" for name in ("docker-compose.registry.yml", "requirements/run.lock")}
     sample = {name for name in content if name.startswith("registry_tool/_shipped/sample_app/")}
-    assert {name for name in content if name.startswith("registry_tool/")} == code | sample | {compose}
+    assert {name for name in content if name.startswith("registry_tool/")} == code | sample | files
     needed = {"Dockerfile", "requirements.txt", "app.py", ".dockerignore"}
     assert needed <= {Path(name).name for name in sample}
     assert [name for name in sample if "wheels" in name or "__pycache__" in name] == []
@@ -96,7 +98,8 @@ def test_its_metadata(wheel: Path) -> None:
     requires = [line.partition(" ")[2] for line in metadata.splitlines() if line.startswith("Requires-Dist:")]
     assert [text.partition(">")[0] for text in requires if "; extra == 'pytest'" in text] == ["pytest"]
     wanted = {text.partition(">")[0].lower() for text in requires if "; extra ==" not in text}
-    ours = {"backports-zstd", "bcrypt", "click", "cryptography", "docker", "isal", "pyyaml", "requests", "rich", "tomli", "urllib3"}
+    ours = {"backports-zstd", "bcrypt", "click", "cryptography", "cyclonedx-python-lib", "docker", "isal", "packageurl-python", "pyyaml"}
+    ours |= {"requests", "rich", "tomli", "urllib3"}
     assert wanted == ours, "what the sample runs on is not the tool's"
     assert re.findall(r"^([a-z-]+) = (\S+)$", scripts, re.MULTILINE) == [
         ("regctl", "registry_tool.__main__:run"),

@@ -45,7 +45,7 @@ def bundle() -> None:
     Examples:
       regctl bundle create -o kit john/get-started:part2
       regctl bundle verify kit
-      sh kit/install.sh
+      regctl bundle apply kit
     """
 
 
