@@ -179,4 +179,6 @@ def random_registry(seed: int, *, damaged: bool = False) -> StoredRegistry:
     if damaged:
         for path in chance.sample(sorted(stored.files), min(len(stored.files), chance.randint(0, 3))):
             stored.remove(path)
+        links = sorted(path for path in stored.files if path.endswith("/link") and "/current/" not in path)
+        stored.files |= dict.fromkeys(chance.sample(links, min(len(links), chance.randint(0, 3))), b"")
     return stored

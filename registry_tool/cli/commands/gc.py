@@ -21,6 +21,7 @@ _MOST_NAMES = 5
 _STEPS = {
     "stand-in": "Making the registry read-only",
     "undo": "Keeping what is removed",
+    "damaged-links": "Mending links",
     "manifests": "Removing untagged manifests",
     "garbage-collect": "Running the registry's garbage-collect",
     "links": "Removing what is left of them",
@@ -126,7 +127,7 @@ def plan_lines(name: str, volume: str, plan: CollectionPlan, *, keeps: bool) -> 
         yield f"  {units.count(plan.link_count, 'link')} to them: {units.size(plan.link_bytes)}"
     if plan.empty:
         yield f"  {units.count(len(plan.empty), 'empty repository')}: {', '.join(plan.empty[:_MOST_NAMES])}"
-    yield from _waiting_lines(plan)
+    yield from _other_lines(plan)
     for upload in plan.young[:_MOST_NAMES]:
         yield f"  An upload to {upload.repository} may be under way (last write {upload.age} s ago): gc --apply refuses."
     if not plan.is_empty:
@@ -136,8 +137,12 @@ def plan_lines(name: str, volume: str, plan: CollectionPlan, *, keeps: bool) -> 
             yield "--no-undo frees it at once."
 
 
-def _waiting_lines(plan: CollectionPlan) -> Iterator[str]:
-    """What stays as a push may go on with it."""
+def _other_lines(plan: CollectionPlan) -> Iterator[str]:
+    """What is mended, and what stays as a push may go on with it."""
+    if plan.damaged_links:
+        yield f"  {units.count(len(plan.damaged_links), 'link')} left empty or cut short by a stop: mended"
+        for link in plan.damaged_links[:_MOST_NAMES]:
+            yield f"    {link.repository}: {link.link} {formatting.short_id(str(link.digest))}"
     if plan.waiting:
         blobs, size = units.count(len(plan.waiting), "young blob"), units.size(plan.waiting_bytes)
         yield f"  Kept for --grace: {blobs} without a manifest yet ({size})"

@@ -40,7 +40,7 @@ RULES = {
     "wrong-subject": Rule("a manifest in a list of referrers has another subject", "Attach it again: sign the image again, for example."),
     "wrong-diff-id": Rule("layers do not match the diff ids of the config", _BUILD),
     "too-deep": Rule("manifests are nested too deep, and the rest was not read", "Delete it: no engine can use this."),
-    "unreadable": Rule("the registry answers with an error", "Look at the registry's log."),
+    "unreadable": Rule("the registry answers with an error", "Look at the registry's log. Links that a stop left empty are mended by gc."),
 }
 """Every kind of finding, in the order of reports. Names are stable; more may be added."""
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import ClassVar, Literal
 
 from registry_tool.base.errors import RegistryToolError
 from registry_tool.content.usage.account import Account, Kind, Part, UploadRow, UsageRow
+from registry_tool.content.usage.storage import RegistryStorage
 from registry_tool.oci.digest import Digest
 
 
@@ -119,8 +120,16 @@ def report(
             for name, failures in (errors or {}).items()
             for error in failures
         ),
-        notes=notes,
+        notes=(*notes, *_damaged_links(storage)),
     )
+
+
+def _damaged_links(storage: RegistryStorage) -> Iterator[str]:
+    """A note on links that are empty or cut short."""
+    links = list(storage.damaged_links())
+    if links:
+        first, more = links[0], f" and {len(links) - 1} more" if len(links) > 1 else ""
+        yield f"{first.repository}: the link of the {first.link} {first.digest} is damaged{more}; gc --apply mends it"
 
 
 def _shown(path: str) -> str:

@@ -5,9 +5,9 @@ Paths come from a disk that anybody may have written to: names are parsed as ref
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.reference import is_repository, is_tag
@@ -109,6 +109,26 @@ class RepositoryStorage:
         return not self.revisions and not self.tag_folders
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DamagedLink:
+    """A link that is empty or cut short, though its path says what it has to contain: a stop during a push leaves such ones.
+
+    ``link`` leads to a ``layer``, to a ``manifest``, or from a ``tag`` to one that it pointed at; ``size`` is its bytes.
+    """
+
+    JSON_MEMBERS: ClassVar = "repository link digest"
+    repository: str
+    link: Literal["layer", "manifest", "tag"]
+    digest: Digest
+    path: str
+    size: int
+
+    @property
+    def content(self) -> bytes:
+        """What it has to contain."""
+        return str(self.digest).encode()
+
+
 @dataclass(frozen=True, slots=True)
 class RegistryStorage:
     """All files of a registry's volume; each is counted in exactly one of the parts, so that their bytes add up to ``total``."""
@@ -159,6 +179,24 @@ class RegistryStorage:
             for tag, folder in repository.tag_folders.items():
                 if folder.current is not None:
                     yield name, tag
+
+    def damaged_links(self) -> Iterator[DamagedLink]:
+        """The links whose size is not that of their digest, where links were listed."""
+        if not self.links_are_files:
+            return
+        for name, repository in self.repositories.items():
+            kinds: tuple[tuple[Literal["layer", "manifest"], Mapping[Digest, int], Callable[[str, Digest], str]], ...] = (
+                ("layer", repository.layers, layer_path),
+                ("manifest", repository.revisions, revision_path),
+            )
+            for link, sizes, path in kinds:
+                for digest, size in sizes.items():
+                    if size != _link_size(digest):
+                        yield DamagedLink(repository=name, link=link, digest=digest, path=path(name, digest), size=size)
+            for tag, folder in repository.tag_folders.items():
+                for digest, size in folder.index.items():
+                    if size != _link_size(digest):
+                        yield DamagedLink(repository=name, link="tag", digest=digest, path=tag_history_path(name, tag, digest), size=size)
 
     @property
     def revisions(self) -> set[Digest]:
@@ -358,6 +396,10 @@ class _Builder:
                 return None
             known[digest.hex] = digest
         return digest
+
+
+def _link_size(digest: Digest) -> int:
+    return len(digest.algorithm) + 1 + len(digest.hex)
 
 
 def _once(sizes: dict[Digest, int], digest: Digest, size: int) -> bool:

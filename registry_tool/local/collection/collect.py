@@ -187,6 +187,9 @@ class _Application:
             self._journal.step("undo")
             id, now = self._journal.id, self._before.now
             self._undo = undo.keep(worker, plan, self._before.manifests, id=id, created=now, seconds=options.undo_for)
+        if plan.damaged_links:
+            self._begin("damaged-links")
+            worker.write({link.path: link.content for link in plan.damaged_links})
         self._begin("manifests")
         worker.run_on(plan.revision_paths(), "rm -f")
         if plan.blobs:
@@ -244,6 +247,9 @@ class _Application:
         storage, _ = self._worker.read()
         there, expected = plans.contents(storage), plans.after(self._before.storage, self._plan)
         self._bytes_kept = sum(size for path, size in there.items() if path not in expected)
+        damaged = [link for link in self._plan.damaged_links if there.get(link.path) != len(link.content)]
+        if damaged:
+            raise EngineError(f"{units.count(len(damaged), 'link')} could not be mended, {damaged[0].path} for example")
         lost = sorted(path for path, size in expected.items() if there.get(path) != size)
         if not lost:
             return

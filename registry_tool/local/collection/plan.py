@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from registry_tool.base.errors import Conflict
 from registry_tool.content.usage.manifests import StoredManifests
 from registry_tool.content.usage.storage import (
+    DamagedLink,
     PendingUpload,
     RegistryStorage,
     RepositoryStorage,
@@ -63,11 +64,13 @@ class CollectionPlan:
     What a push may have brought before its last manifest stays: ``waiting`` are young blobs that no manifest needs yet,
     ``waiting_links`` all young links to layers that no manifest of their repository names, ``waiting_manifests`` young manifests that
     never had a tag, as those of an index that is yet to come.
+
+    ``damaged_links`` stay, and get their content again: distribution's garbage-collect stops at one of a manifest.
     """
 
     JSON_MEMBERS: ClassVar = (
         "bytes_freed manifests blobs=blob_count blob_bytes links=link_count link_bytes uploads upload_bytes young empty kept "
-        "waiting=waiting_count waiting_bytes waiting_manifests"
+        "waiting=waiting_count waiting_bytes waiting_manifests damaged_links"
     )
     manifests: tuple[UnneededManifest, ...] = ()
     blobs: Mapping[Digest, int] = field(default_factory=dict)
@@ -81,11 +84,18 @@ class CollectionPlan:
     waiting: Mapping[Digest, int] = field(default_factory=dict)
     waiting_links: tuple[tuple[str, Digest], ...] = ()
     waiting_manifests: int = 0
+    damaged_links: tuple[DamagedLink, ...] = ()
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to remove."""
-        return not (self.manifests or self.blobs or self.layer_links or self.history_links or self.uploads or self.empty)
+        """Whether there is nothing to remove, and nothing to mend."""
+        removed = self.manifests or self.blobs or self.layer_links or self.history_links or self.uploads or self.empty
+        return not (removed or self.damaged_links)
+
+    @property
+    def bytes_written(self) -> int:
+        """The bytes by which links grow that are mended."""
+        return sum(len(link.content) - link.size for link in self.damaged_links)
 
     @property
     def blob_count(self) -> int:
@@ -202,7 +212,7 @@ def make_plan(
         for digest in sorted(folder.index)
         if digest not in remaining[name]
     )
-    return CollectionPlan(
+    plan = CollectionPlan(
         manifests=tuple(unneeded),
         blobs=blobs,
         layer_links=layer_links,
@@ -218,6 +228,8 @@ def make_plan(
         waiting_links=waiting_links,
         waiting_manifests=waiting_manifests,
     )
+    gone = set(plan.link_paths())
+    return replace(plan, damaged_links=tuple(link for link in storage.damaged_links() if link.path not in gone))
 
 
 def history_path(repository: str, tag: str, digest: Digest) -> str:
@@ -230,7 +242,7 @@ def after(storage: RegistryStorage, plan: CollectionPlan) -> dict[str, int]:
     files = contents(storage)
     for path in (*map(blob_path, plan.blobs), *plan.link_paths(), *plan.upload_paths()):
         files.pop(path, None)
-    return files
+    return files | {link.path: len(link.content) for link in plan.damaged_links}
 
 
 def contents(storage: RegistryStorage) -> dict[str, int]:

@@ -34,7 +34,7 @@ class CollectionSource:
         return RestorePlan(
             entry=_entry(registry, kept),
             manifests=tuple(dict.fromkeys(digest for _, digest in kept.revisions)),
-            notes=("The manifests had no tags, and get none: the next gc removes them again.",) if kept.revisions else (),
+            notes=("The manifests get no tags: gc removes them again after --grace.",) if kept.revisions else (),
         )
 
     def restore(self, plan: RestorePlan, *, overwrite: bool) -> Iterator[Restored]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-import posixpath
 import tarfile
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from registry_tool.base.errors import EngineError, RegistryToolError
 from registry_tool.base.runs import Run
 from registry_tool.base.signals import defer_signals
 from registry_tool.content.usage.manifests import StoredManifests
-from registry_tool.content.usage.storage import OWN_FOLDER, RegistryStorage
+from registry_tool.content.usage.storage import RegistryStorage
 from registry_tool.engine import ContainerSpec, Engine
 from registry_tool.local.collection.subject import CollectedRegistry
 from registry_tool.local.registry import recovery
@@ -34,7 +34,6 @@ class Worker:
         self.engine = engine
         self.id = id
         self.reader = ContainerReader(engine, id, STORAGE)
-        self._made: set[str] = set()
 
     def run(self, script: str, *arguments: str) -> str:
         """Run a shell script in the volume's root; its output. Raises EngineError where it fails."""
@@ -65,32 +64,40 @@ class Worker:
         return int(self.run("date +%s").split()[-1])
 
     def write(self, files: Mapping[str, bytes]) -> None:
-        """Write files into the volume."""
-        self._make_folders(files)
-        self.engine.put_files(self.id, STORAGE, {path: (content, 0o644) for path, content in files.items()})
+        """Write files into the volume. Raises EngineError."""
+        self._unpack(_archive((_file(path, content), content) for path, content in files.items()))
 
     def link(self, links: Mapping[str, str]) -> None:
         """Make hard links in the volume: new path -> existing file. Raises EngineError."""
         pairs = list(links.items())
         for first in range(0, len(pairs), LINKS_AT_ONCE):
-            chosen = pairs[first : first + LINKS_AT_ONCE]
-            self._make_folders(path for path, _ in chosen)
-            self.engine.put_archive(self.id, STORAGE, _links(chosen))
+            self._unpack(_archive((_hard_link(path, existing), b"") for path, existing in pairs[first : first + LINKS_AT_ONCE]))
 
-    def _make_folders(self, paths: Iterable[str]) -> None:
-        """Make the folders of ``paths`` as the registry's user: the engine's would be root's, and the registry could not write there."""
-        folders = {posixpath.dirname(path) for path in paths} - self._made
-        self.run_on(sorted(folders), "mkdir -p")
-        self._made |= folders & {OWN_FOLDER}  # no other one stays for certain
+    def _unpack(self, archive: bytes) -> None:
+        """Unpack a tar in the volume as the registry's user, who could not write again what is root's, as the engine's files are."""
+        # In the container's own file system, not in the volume, which may be full.
+        name = f"registry-tool-{uuid.uuid4().hex}"
+        self.engine.put_files(self.id, "/", {name: (archive, 0o644)})
+        self.run(f"tar -x -o -f /{name}; code=$?; rm -f /{name} 2>/dev/null; exit $code")
 
 
-def _links(links: Iterable[tuple[str, str]]) -> bytes:
+def _file(path: str, content: bytes) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(path)
+    member.size, member.mode, member.mtime = len(content), 0o644, int(time.time())
+    return member
+
+
+def _hard_link(path: str, existing: str) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(path)
+    member.type, member.linkname, member.mode = tarfile.LNKTYPE, existing, 0o644
+    return member
+
+
+def _archive(members: Iterable[tuple[tarfile.TarInfo, bytes]]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
-        for path, existing in links:
-            member = tarfile.TarInfo(path)
-            member.type, member.linkname, member.mode = tarfile.LNKTYPE, existing, 0o644
-            tar.addfile(member)
+        for member, content in members:
+            tar.addfile(member, io.BytesIO(content))
     return buffer.getvalue()
 
 
@@ -117,10 +124,10 @@ def running_worker(engine: Engine, registry: CollectedRegistry, run: Run, *, rea
         try:
             engine.start(id)
             worker = Worker(engine, id)
-            worker.run("command -v xargs && command -v find && command -v registry")
+            worker.run("command -v xargs && command -v find && command -v tar && command -v registry")
         except RegistryToolError as error:
             raise EngineError(
                 f"the image {registry.container.image} cannot be used for a collection: {error.message}",
-                hint="It needs a shell, find, xargs and the program registry, as the official image has them.",
+                hint="It needs a shell, find, tar, xargs and the program registry, as the official image has them.",
             ) from error
         yield worker

@@ -10,6 +10,7 @@ import pytest
 
 from registry_tool.base.errors import Conflict, EngineError, NotFound, UsageError
 from registry_tool.content.check import check
+from registry_tool.content.usage.storage import layer_path, revision_path
 from registry_tool.engine import ContainerSpec, Engine, PortBinding
 from registry_tool.local import registry as local_registry
 from registry_tool.local.collection import (
@@ -26,6 +27,7 @@ from registry_tool.local.collection import (
     worker,
 )
 from registry_tool.local.registry import Auth, LocalRegistry, recovery, up
+from registry_tool.oci.digest import Digest
 from registry_tool.targets.registry import open_registry
 from tests.support import canary
 from tests.support.content import layer, make_artifact, make_image, make_index, sha256
@@ -149,6 +151,24 @@ def test_push_that_is_under_way_goes_on_after_it(collected: Collected) -> None:
     assert ask(port, "PUT", "/v2/new/image/manifests/1", body=image.raw, headers={"Content-Type": image.media_type})[0] == 201
     make_index(port, "new/index", "1", child)
     collected.check_whole()
+
+
+def test_links_that_a_stop_left_empty_are_named_and_mended(collected: Collected) -> None:
+    port = collected.port
+    image = make_image(port, "app", "1", layer(b"layer"))
+    make_image(port, "app", "2", layer(b"before"))
+    make_image(port, "app", "2", layer(b"after"))
+    digests = [Digest.parse(sha256(image.layers[0])), Digest.parse(image.digest)]
+    for path in (layer_path("app", digests[0]), revision_path("app", digests[1])):
+        code, output = collected.engine.execute(collected.registry.container_id, ["sh", "-c", f": > /var/lib/registry/{path}"])
+        assert code == 0, output
+    assert ask(port, "GET", f"/v2/app/blobs/{digests[0]}")[0] == 500
+    with open_registry(f"127.0.0.1:{port}") as opened:
+        assert not check(opened, deep=True).ok
+    result = collected.collect()
+    assert [each.digest for each in result.plan.damaged_links] == digests
+    collected.check_whole()
+    assert collected.plan().is_empty
 
 
 def test_without_undo_the_space_is_free_at_once_and_expired_entries_go(collected: Collected) -> None:
@@ -377,7 +397,7 @@ def test_registry_of_another_user_than_root_can_write_to_all_that_is_left(
     assert result.undo is not None
     source = CollectionSource(engine, [subject], state=tmp_path)
     list(source.restore(source.plan(result.undo.id), overwrite=False))
-    code, output = engine.execute(id, ["find", "/var/lib/registry", "-type", "d", "!", "-user", "1000"])
+    code, output = engine.execute(id, ["find", "/var/lib/registry", "!", "-user", "1000"])
     assert (code, output) == (0, b"")
 
 

@@ -8,6 +8,7 @@ from registry_tool.base.codec import to_json
 from registry_tool.base.errors import UsageError
 from registry_tool.cli import options
 from registry_tool.cli.commands.gc import plan_lines, result_lines
+from registry_tool.content.usage.storage import DamagedLink
 from registry_tool.local.collection import CollectionPlan, CollectionResult, CollectionUndo, UnfinishedUpload, UnneededManifest
 from registry_tool.oci.digest import Digest
 from tests.support.cli_runner import Typed
@@ -53,6 +54,18 @@ def test_what_waits_for_a_manifest_is_shown_and_not_counted_as_needed() -> None:
         "  Kept for --grace: 1 young blob without a manifest yet (100B)",
         "  Kept for --grace: 2 young manifests that had no tag yet",
     ]
+
+
+def test_damaged_links_are_shown() -> None:
+    link = DamagedLink(repository="app", link="layer", digest=DIGEST, path="docker/registry/v2/repositories/app", size=0)
+    plan = CollectionPlan(kept=42, damaged_links=(link,))
+    assert list(plan_lines("team", "data", plan, keeps=True)) == [
+        "The registry team (volume data):",
+        "  1 link left empty or cut short by a stop: mended",
+        f"    app: layer {DIGEST.hex[:12]}",
+        "This frees 0B; 42B are needed.",
+    ]
+    assert to_json(plan)["damaged_links"] == [{"repository": "app", "link": "layer", "digest": str(DIGEST)}]
 
 
 def test_plan_without_undo_says_nothing_of_it() -> None:

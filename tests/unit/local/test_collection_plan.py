@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from registry_tool.base.errors import Conflict
-from registry_tool.content.usage.storage import blob_path, layer_path, revision_path, tag_path
+from registry_tool.content.usage.storage import blob_path, layer_path, revision_path, tag_history_path, tag_path
 from registry_tool.local.collection.plan import CollectionPlan, after, contents, make_plan
 from registry_tool.oci.digest import Digest
 from tests.support.stored_registry import NOW, StoredRegistry
@@ -319,3 +319,33 @@ def test_young_signature_goes_with_its_subject(stored: StoredRegistry) -> None:
     stored.image("app", "1", layers=(b"after",))
     _young(stored, set())
     assert _digests(_plan(stored)) == {image, signature}
+
+
+# --- links that a stop left empty or cut short ---
+
+
+@pytest.mark.parametrize("left", [b"", b"sha256:44136f"])
+@pytest.mark.parametrize("link", ["layer", "manifest", "tag"])
+def test_link_that_is_damaged_gets_its_content_again(stored: StoredRegistry, link: str, left: bytes) -> None:
+    image, layer = stored.image("app", "1", layers=(b"layer",)), Digest.of(b"layer")
+    digest = layer if link == "layer" else image
+    path = {"layer": layer_path("app", layer), "manifest": revision_path("app", image), "tag": tag_history_path("app", "1", image)}[link]
+    whole = dict(stored.files)
+    stored.files[path] = left
+    storage, plan = stored.storage(), _plan(stored)
+    assert [(each.repository, each.link, each.digest) for each in plan.damaged_links] == [("app", link, digest)]
+    assert (plan.is_empty, plan.bytes_freed, plan.bytes_written) == (False, 0, len(str(digest)) - len(left))
+    stored.files |= {each.path: each.content for each in plan.damaged_links}
+    assert stored.files == whole
+    assert after(storage, plan) == contents(stored.storage())
+    assert _plan(stored).is_empty
+
+
+def test_damaged_link_that_goes_is_not_mended(stored: StoredRegistry) -> None:
+    stored.image("app", "1")
+    gone = stored.image("app", layers=(b"gone",))
+    for path in (revision_path("app", gone), layer_path("app", Digest.of(b"gone"))):
+        stored.files[path] = b""
+    plan = _plan(stored)
+    assert _digests(plan) == {gone}
+    assert plan.damaged_links == ()
