@@ -216,7 +216,8 @@ class _Application:
 
         Those that both agree on are removed here, and it only marks: in one pass, and nothing that it alone calls unneeded goes.
         """
-        output = self._worker.run(f"registry garbage-collect --dry-run {CONFIGURATION}")
+        # Through one stream: of two, a message may come in the middle of a line.
+        output = self._worker.run(f"registry garbage-collect --dry-run {CONFIGURATION} 2>&1")
         eligible = {Digest.parse(digest) for digest in _ELIGIBLE.findall(output)}
         if not eligible:
             raise Conflict("the registry's garbage-collect lists no blob that it would remove; no blob was removed")
