@@ -117,7 +117,8 @@ def keep(worker: Worker, plan: CollectionPlan, manifests: StoredManifests, *, id
         worker.write({f"{folder(id)}/{RECORD}": undo.to_record()})
         _write_index(worker)
     except EngineError as error:
-        discard(worker, [id])
+        with suppress(EngineError):  # a full disk has no room for the index either, which does not have it yet
+            discard(worker, [id])
         raise EngineError(
             f"what the collection removes cannot be kept: {error.message}", hint="Nothing was removed. To go on without: --no-undo"
         ) from error

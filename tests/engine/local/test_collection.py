@@ -11,7 +11,7 @@ import pytest
 from registry_tool.base.errors import Conflict, EngineError, NotFound, UsageError
 from registry_tool.content.check import check
 from registry_tool.content.usage.storage import layer_path, revision_path
-from registry_tool.engine import ContainerSpec, Engine, PortBinding
+from registry_tool.engine import ContainerSpec, Engine, Mount, PortBinding
 from registry_tool.local import registry as local_registry
 from registry_tool.local.collection import (
     CollectionOptions,
@@ -162,6 +162,8 @@ def test_links_that_a_stop_left_empty_are_named_and_mended(collected: Collected)
     for path in (layer_path("app", digests[0]), revision_path("app", digests[1])):
         code, output = collected.engine.execute(collected.registry.container_id, ["sh", "-c", f": > /var/lib/registry/{path}"])
         assert code == 0, output
+    collected.engine.restart(collected.registry.container_id)  # it remembers what is in them
+    wait_for_registry(port)
     assert ask(port, "GET", f"/v2/app/blobs/{digests[0]}")[0] == 500
     with open_registry(f"127.0.0.1:{port}") as opened:
         assert not check(opened, deep=True).ok
@@ -399,6 +401,54 @@ def test_registry_of_another_user_than_root_can_write_to_all_that_is_left(
     list(source.restore(source.plan(result.undo.id), overwrite=False))
     code, output = engine.execute(id, ["find", "/var/lib/registry", "!", "-user", "1000"])
     assert (code, output) == (0, b"")
+
+
+def test_full_volume_stops_it_before_anything_is_removed_unless_nothing_is_kept(
+    engine: Engine, foreign: Callable[..., str], unique: str, tmp_path: Path
+) -> None:
+    port = free_port()
+    options = {"DriverConfig": {"Name": "local", "Options": {"type": "tmpfs", "device": "tmpfs", "o": "size=1m"}}}
+    mount = Mount(type="volume", source=f"{unique}-data", target="/var/lib/registry", options=options)
+    published = PortBinding(container_port="5000/tcp", host_port=port, host_ip="127.0.0.1")
+    id = foreign(volumes={}, mounts=(mount,), ports=(published,))
+    engine.start(id)
+    wait_for_registry(port)
+    make_image(port, "app", "1", layer(b"before"))
+    make_image(port, "app", "1", layer(b"after"))
+    fill = "dd if=/dev/zero of=/var/lib/registry/filler bs=4k; cd /var/lib/registry && find . -type f | sort"
+    before = engine.execute(id, ["sh", "-c", fill])[1]
+    subject, wanted = find_subject(engine, container=id), CollectionOptions()
+    planned = plan_collection(engine, subject, wanted, state=tmp_path)
+    with pytest.raises(EngineError, match=r"cannot be kept: .*No space left on device") as caught:
+        collect(engine, subject, planned, wanted, state=tmp_path)
+    assert "--no-undo" in (caught.value.hint or "")
+    listing = engine.execute(id, ["sh", "-c", "cd /var/lib/registry && find . -type f | sort"])[1]
+    assert set(before.splitlines()) >= {line for line in listing.splitlines() if b"/registry-tool/" not in line}
+    assert {line for line in before.splitlines() if line.startswith(b"./docker/")} <= set(listing.splitlines())
+    result = collect(engine, subject, planned, CollectionOptions(undo_for=0), state=tmp_path)
+    assert result.bytes_removed == planned.bytes_freed > 0
+    with open_registry(f"127.0.0.1:{port}") as opened:
+        assert check(opened, deep=True).ok
+
+
+@pytest.mark.parametrize("when", ["before it", "meanwhile"])
+def test_container_that_was_renamed_comes_back_under_its_new_name(collected: Collected, unique: str, when: str) -> None:
+    make_image(collected.port, "app", "1", layer(b"before"))
+    make_image(collected.port, "app", "1", layer(b"after"))
+
+    def rename(step: str) -> None:
+        if step == ("manifests" if when == "meanwhile" else ""):
+            with collected.engine._client.call("renaming a container") as api:
+                api.rename(collected.registry.container_id, f"{unique}-renamed")
+
+    if when == "before it":
+        rename("")
+    assert collected.collect(on_step=rename).blobs > 0
+    collected.check_whole()
+    container = collected.engine.container(f"{unique}-renamed")
+    assert container is not None
+    assert (container.id, container.running) == (collected.registry.container_id, True)
+    assert collected.plan().is_empty
 
 
 @pytest.mark.parametrize(
