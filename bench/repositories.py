@@ -35,9 +35,9 @@ class Filled:
 
 
 @contextmanager
-def registry() -> Iterator[str]:
+def registry(name: str | None = None) -> Iterator[str]:
     """A registry for the block, on a port that nobody has; ``HOST:PORT``."""
-    name = f"bench-{uuid.uuid4().hex[:10]}"
+    name = name or f"bench-{uuid.uuid4().hex[:10]}"
     try:
         yield str(json.loads(said(*REGCTL, "up", "--name", name, "--json"))["registry"]["address"])
     finally:

@@ -23,7 +23,7 @@ from bench.demo import demo
 from bench.measure import REGCTL, ROOT, Result, progress, run, table
 from bench.proof import proofs
 from bench.push import pushes
-from bench.storage import accounts
+from bench.storage import accounts, collections
 from bench.tables import tables
 
 COPIES = 3
@@ -70,6 +70,7 @@ def row_groups(runs: int, *, whole_loop: bool) -> Mapping[str, Group]:
         "copies": partial(copies, min(runs, COPIES)),
         "archives": partial(archives, min(runs, COPIES)),
         "accounts": partial(accounts, min(runs, COPIES)),
+        "collections": partial(collections, min(runs, COPIES)),
         "proofs": partial(proofs, min(runs, PROOFS)),
     }
 

@@ -1,4 +1,4 @@
-"""``regctl du`` of a registry with 20,000 and with 200,000 blobs: time, memory, and whether it adds up to the byte.
+"""``regctl du`` of a registry with 20,000 and 200,000 blobs: time, memory, whether it adds up to the byte; ``regctl gc`` of 10,000.
 
 Blobs are sparse files, written into the volume by this script: it has to run as root on the engine's machine.
 """
@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,8 @@ from registry_tool.content.usage import storage
 from registry_tool.oci.digest import Digest
 
 SMALL, LARGE = 20_000, 200_000
+COLLECTED = 10_000
+"""Blobs of a registry that is collected; every second image is deleted."""
 LAYERS = 50
 """Layers of an image."""
 IMAGES = 40
@@ -43,6 +46,23 @@ def accounts(runs: int) -> Iterator[Result]:
     yield Result(name=f"{what} / of {SMALL:,}, for each blob", ours=per_blob[0], theirs=per_blob[1], most=1.2)
 
 
+def collections(runs: int) -> Iterator[Result]:
+    """The row of a garbage collection, beside that of the registry's own in its container."""
+    seconds: dict[str, list[float]] = {"ours": [], "theirs": []}
+    for whose in [*seconds] * runs:
+        name = f"bench-{uuid.uuid4().hex[:10]}"
+        with filled(COLLECTED, name=name, deleted=True) as (host, _):
+            container = json.loads(said(*REGCTL, "gc", "--name", name, "--json"))["container"]
+            plain = ["docker", "exec", container, "registry", "garbage-collect", "/etc/docker/registry/config.yml"]
+            ours = [*REGCTL, "--no-progress", "gc", "--apply", "--yes", "--name", name, "--json"]
+            seconds[whose].append(run(ours if whose == "ours" else plain).seconds)
+            left = {part["name"]: part["files"] for part in json.loads(said(*REGCTL, "du", "--json", host))["parts"]}
+            if left["unreferenced"]:
+                sys.exit(f"{left['unreferenced']} blobs are left of the collection of {whose}")
+    note = "half of them go; ours with the stand-in, the undo data, and the comparison of all files afterwards"
+    yield Result(name=f"gc of {COLLECTED:,} blobs / registry garbage-collect", **seconds, most=2, note=note)
+
+
 def account(host: str, total: int) -> Run:
     """One run, whose parts must add up to ``total``."""
     done = run([*REGCTL, "--no-progress", "du", "--json", host])
@@ -54,18 +74,24 @@ def account(host: str, total: int) -> Run:
 
 
 @contextmanager
-def filled(count: int) -> Iterator[tuple[str, int]]:
-    """A registry with ``count`` blobs: its address, and the sum of the sizes of all files in its volume."""
-    with registry() as host:
+def filled(count: int, *, name: str | None = None, deleted: bool = False) -> Iterator[tuple[str, int]]:
+    """A registry with ``count`` blobs: its address, and the sum of the sizes of all files in its volume.
+
+    ``deleted``: every second image is, as by the registry's DELETE.
+    """
+    with registry(name) as host:
         volume = json.loads(said(*REGCTL, "du", "--json", host))["volume"]
         root = Path(said("docker", "volume", "inspect", "-f", "{{.Mountpoint}}", volume).strip())
         progress(f"writing {units.count(count, 'blob')} below {root}")
-        write_blobs(root, count)
+        write_blobs(root, count, deleted=deleted)
         yield host, sum((Path(folder) / file).lstat().st_size for folder, _, files in os.walk(root) for file in files)
 
 
-def write_blobs(root: Path, count: int) -> None:
-    """Write a storage of ``count`` blobs below ``root``: images of a config and sparse layers, with links and tags."""
+def write_blobs(root: Path, count: int, *, deleted: bool = False) -> None:
+    """Write a storage of ``count`` blobs below ``root``: images of a config and sparse layers, with links and tags.
+
+    ``deleted``: every second image without the links of its manifest.
+    """
     images = count // (LAYERS + 2)
     for number in range(images):
         repository = f"team-{number // IMAGES}/app"
@@ -93,6 +119,8 @@ def write_blobs(root: Path, count: int) -> None:
         digest = Digest.of(raw)
         link = str(digest).encode()
         _write(root / storage.blob_path(digest), raw)
+        if deleted and number % 2:
+            continue
         _write(root / storage.revision_path(repository, digest), link)
         _write(root / storage.tag_path(repository, f"v{number}"), link)
         _write(root / storage.tag_history_path(repository, f"v{number}", digest), link)
