@@ -98,4 +98,4 @@ def _network(entry: Mapping[str, Any]) -> Network:
 
 
 def _volume(entry: Mapping[str, Any]) -> Volume:
-    return Volume(name=entry["Name"], labels=entry.get("Labels") or {})
+    return Volume(name=entry["Name"], labels=entry.get("Labels") or {}, options=entry.get("Options") or {})

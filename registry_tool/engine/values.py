@@ -136,10 +136,11 @@ class Network:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
-    """A named volume in the engine."""
+    """A named volume in the engine. ``options`` are its driver's: ``type``, ``device`` and ``o`` of a mount."""
 
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,6 +62,7 @@ def find_subject(engine: Engine, name: str = DEFAULT_NAME, *, container: str | N
     location = locate(engine, configuration.container)
     if location.folder:
         raise Conflict(f"the registry in {configuration.container.name} has only a folder of its volume: {location.folder}")
+    check_durable(engine, location)
     mounted_at = next(path for path, source in configuration.container.mounts.items() if source == location.source)
     _check_configuration(engine, configuration)
     return CollectedRegistry(
@@ -72,6 +73,13 @@ def find_subject(engine: Engine, name: str = DEFAULT_NAME, *, container: str | N
         mounted_at=mounted_at,
         port=loopback_port(configuration.container),
     )
+
+
+def check_durable(engine: Engine, location: StorageLocation) -> None:
+    """Raises Conflict where the content is in memory: it would be lost as soon as no container has it."""
+    volume = None if location.is_folder else engine.volume(location.source)
+    if volume is not None and volume.options.get("type") == "tmpfs":
+        raise Conflict(f"the volume {volume.name} is in memory: when its container stops, and a collection stops it, all of it is lost")
 
 
 def check_collectable(engine: Engine, registry: CollectedRegistry) -> None:

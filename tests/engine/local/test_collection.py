@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from registry_tool.base import labels
 from registry_tool.base.errors import Conflict, EngineError, NotFound, UsageError
 from registry_tool.content.check import check
 from registry_tool.content.usage.storage import layer_path, revision_path
@@ -24,6 +25,7 @@ from registry_tool.local.collection import (
     list_undo,
     plan_collection,
     stand_in,
+    subject,
     worker,
 )
 from registry_tool.local.registry import Auth, LocalRegistry, recovery, up
@@ -404,28 +406,33 @@ def test_registry_of_another_user_than_root_can_write_to_all_that_is_left(
 
 
 def test_full_volume_stops_it_before_anything_is_removed_unless_nothing_is_kept(
-    engine: Engine, foreign: Callable[..., str], unique: str, tmp_path: Path
+    engine: Engine, foreign: Callable[..., str], unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = free_port()
     options = {"DriverConfig": {"Name": "local", "Options": {"type": "tmpfs", "device": "tmpfs", "o": "size=1m"}}}
     mount = Mount(type="volume", source=f"{unique}-data", target="/var/lib/registry", options=options)
     published = PortBinding(container_port="5000/tcp", host_port=port, host_ip="127.0.0.1")
     id = foreign(volumes={}, mounts=(mount,), ports=(published,))
+    with pytest.raises(Conflict, match="is in memory"):
+        find_subject(engine, container=id)
+    monkeypatch.setattr(subject, "check_durable", lambda engine, location: None)
+    # As long as somebody has it, it lasts.
+    engine.start(foreign(volumes={}, mounts=(mount,), entrypoint=("sleep", "3600"), labels={labels.ROLE: labels.ROLE_PROBE}))
     engine.start(id)
     wait_for_registry(port)
     make_image(port, "app", "1", layer(b"before"))
     make_image(port, "app", "1", layer(b"after"))
     fill = "dd if=/dev/zero of=/var/lib/registry/filler bs=4k; cd /var/lib/registry && find . -type f | sort"
     before = engine.execute(id, ["sh", "-c", fill])[1]
-    subject, wanted = find_subject(engine, container=id), CollectionOptions()
-    planned = plan_collection(engine, subject, wanted, state=tmp_path)
+    registry, wanted = find_subject(engine, container=id), CollectionOptions()
+    planned = plan_collection(engine, registry, wanted, state=tmp_path)
     with pytest.raises(EngineError, match=r"cannot be kept: .*No space left on device") as caught:
-        collect(engine, subject, planned, wanted, state=tmp_path)
+        collect(engine, registry, planned, wanted, state=tmp_path)
     assert "--no-undo" in (caught.value.hint or "")
     listing = engine.execute(id, ["sh", "-c", "cd /var/lib/registry && find . -type f | sort"])[1]
     assert set(before.splitlines()) >= {line for line in listing.splitlines() if b"/registry-tool/" not in line}
     assert {line for line in before.splitlines() if line.startswith(b"./docker/")} <= set(listing.splitlines())
-    result = collect(engine, subject, planned, CollectionOptions(undo_for=0), state=tmp_path)
+    result = collect(engine, registry, planned, CollectionOptions(undo_for=0), state=tmp_path)
     assert result.bytes_removed == planned.bytes_freed > 0
     with open_registry(f"127.0.0.1:{port}") as opened:
         assert check(opened, deep=True).ok
