@@ -296,7 +296,11 @@ def status(session: Session, name: str | None, env: bool, quiet: bool) -> int:
         rows = [_row(registry, answering=ready[registry.name]) for registry in registries]
         if any(registry.proxy for registry in registries):
             heads, rows = [*heads, "PROXY OF"], [[*row, registry.proxy or ""] for row, registry in zip(rows, registries, strict=True)]
+        if any(registry.tls or registry.listens_beyond_loopback for registry in registries):
+            heads, rows = [*heads, "LISTENS AT"], [[*row, _listens_at(each)] for row, each in zip(rows, registries, strict=True)]
         out.table(heads, rows)
+        for note in filter(None, (_certificate_note(session, registry) for registry in registries if registry.tls)):
+            out.note(note)
         # Compose's file knows the default registry alone.
         if any(registry.started_by == "registry-tool" and registry.name == local_registry.DEFAULT_NAME for registry in registries):
             out.note("To hand it to compose: regctl down, then docker-compose -f docker-compose.registry.yml up -d (its content stays).")
@@ -362,6 +366,23 @@ def _env(session: Session, name: str) -> tuple[str, ...]:
     }
     present = {role: next((image for image in images if session.engine.image(image)), None) for role, images in wanted.items()}
     return local_registry.compose_env(port=port, images={role: image for role, image in present.items() if image})
+
+
+def _listens_at(registry: LocalRegistry) -> str:
+    return f"{registry.listen}, with TLS" if registry.tls else registry.listen
+
+
+def _certificate_note(session: Session, registry: LocalRegistry) -> str | None:
+    """What a person has to do about the certificate of a registry, if anything."""
+    from registry_tool.local.registry import serving
+    from registry_tool.local.registry.spec import name_option
+
+    info = serving.server_certificate(session.engine, registry)
+    if info is None:
+        return f"{registry.name}: its certificate cannot be read"
+    if not serving.is_ending(info):
+        return None
+    return f"{registry.name}: its certificate is valid until {info.not_after:%Y-%m-%d}; to renew it: regctl up{name_option(registry.name)}"
 
 
 def _row(registry: LocalRegistry, *, answering: bool) -> list[str]:

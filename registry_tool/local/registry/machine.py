@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from registry_tool.base.address import HostPort
@@ -17,6 +19,9 @@ from registry_tool.local.registry.spec import EVERY_ADDRESS, EVERY_ADDRESS_V6, L
 _EVERY = (EVERY_ADDRESS, EVERY_ADDRESS_V6)
 _ANYWHERE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))  # documentation (RFC 5737, RFC 3849): nothing is sent there
 _MAX_ADDRESSES = 64
+_LOOKUP_TIMEOUT = 1.0  # seconds
+
+T = TypeVar("T")
 
 
 def server_names(endpoint: Endpoint, listen: str, extra: Iterable[str] = ()) -> tuple[str, ...]:
@@ -31,7 +36,7 @@ def server_names(endpoint: Endpoint, listen: str, extra: Iterable[str] = ()) -> 
         hosts.append(urlsplit(endpoint.url).hostname or "")
     elif not is_loopback_ip(listen):
         name = socket.gethostname()
-        hosts += [name, *([] if "." in name else [f"{name}.local"]), socket.getfqdn()]
+        hosts += [name, *([] if "." in name else [f"{name}.local"]), *_looked_up(lambda: [socket.getfqdn()])]
         hosts += [address for address in _route_addresses() if listen in _EVERY and _is_of_family(address, listen)]
     return _valid([*hosts, *extra])
 
@@ -94,8 +99,21 @@ def _kernel_addresses(proc: Path = Path("/proc/net")) -> Iterator[str]:
 
 def _resolved_addresses() -> Iterator[str]:
     """The addresses of this machine's name, and those on the way to others."""
-    with suppress(OSError):
-        for *_, address in socket.getaddrinfo(socket.gethostname(), None):
-            with suppress(ValueError):
-                yield str(ipaddress.ip_address(str(address[0])))
+    for *_, address in _looked_up(lambda: socket.getaddrinfo(socket.gethostname(), None)):
+        with suppress(ValueError):
+            yield str(ipaddress.ip_address(str(address[0])))
     yield from _route_addresses()
+
+
+def _looked_up(look_up: Callable[[], list[T]]) -> list[T]:
+    """What ``look_up`` finds in DNS within a second; without a network it may take many, and find nothing."""
+    found: list[T] = []
+
+    def run() -> None:
+        with suppress(OSError):
+            found.extend(look_up())
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(_LOOKUP_TIMEOUT)
+    return list(found)

@@ -27,6 +27,8 @@ class Auth:
         check_user(self.user)
         if not self.password or _has_control_character(self.password):
             raise UsageError("the password is empty, or has a control character in it")
+        if self.password != self.password.strip():
+            raise UsageError("the password begins or ends with a space, and docker login leaves it out", hint="Choose another one.")
         if len(self.password.encode()) > _MAX_BYTES:
             raise UsageError(f"the password has more than {_MAX_BYTES} bytes, and bcrypt looks at no more", hint="Choose a shorter one.")
 

@@ -17,7 +17,7 @@ from tests.support.requirements import free_port
 
 pytestmark = pytest.mark.engine
 
-FIRST, SECOND, THIRD = (canary.password(word) for word in ("first of users", "second", "a:b '\"$` третий 🔑 "))
+FIRST, SECOND, THIRD = (canary.password(word) for word in ("first of users", "second", "a:b '\"$` третий 🔑"))
 
 
 @pytest.fixture

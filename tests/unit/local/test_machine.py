@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,21 @@ def test_address_of_this_machine_is_told_from_others() -> None:
     assert machine.is_local_address("127.0.0.1")
     assert machine.is_local_address("0.0.0.0")
     assert not machine.is_local_address("192.0.2.77")
+
+
+def test_name_service_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = threading.Event()
+    monkeypatch.setattr(machine, "_LOOKUP_TIMEOUT", 0.01)
+    monkeypatch.setattr(socket, "getfqdn", lambda: str(answered.wait(600)))
+    try:
+        assert set(machine.server_names(HERE, "192.0.2.9")) == LOOPBACK | {"box", "box.local", "192.0.2.9"}
+    finally:
+        answered.set()
+
+
+def test_name_service_that_fails_finds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> str:
+        raise OSError("no such name")
+
+    monkeypatch.setattr(socket, "getfqdn", fail)
+    assert "box.example" not in machine.server_names(HERE, "192.0.2.9")
