@@ -6,6 +6,7 @@ Nothing of what is tested helps here, so that what is found wrong is not wrong o
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
 import io
@@ -70,6 +71,7 @@ def sha256(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
+@functools.lru_cache(maxsize=256)
 def layer(content: bytes, name: str = "file") -> bytes:
     """A layer with one file, always the same bytes for the same file."""
     plain = io.BytesIO()
@@ -78,6 +80,11 @@ def layer(content: bytes, name: str = "file") -> bytes:
         entry.size = len(content)
         archive.addfile(entry, io.BytesIO(content))
     return gzip.compress(plain.getvalue(), mtime=0)
+
+
+@functools.lru_cache(maxsize=256)
+def _diff_id(packed: bytes) -> str:
+    return sha256(gzip.decompress(packed))
 
 
 def zstd_packed(content: bytes, *, window: int = 0) -> bytes:
@@ -102,7 +109,7 @@ def config(
         document
         | {
             "config": {"Cmd": ["/file"], "Labels": dict(labels or {})},
-            "rootfs": {"type": "layers", "diff_ids": [sha256(gzip.decompress(content)) for content in layers]},
+            "rootfs": {"type": "layers", "diff_ids": [_diff_id(content) for content in layers]},
             "history": steps,
         }
     )
