@@ -23,6 +23,7 @@ from registry_tool.targets.registry import open_registry
 from registry_tool.verify.checks import pull_checks
 from registry_tool.verify.checks.run import run_checks
 from registry_tool.verify.environments.clean import CleanEnvironment
+from registry_tool.verify.probing import probes as probing
 from registry_tool.verify.remote_image import resolve
 from registry_tool.verify.result import CHECKS, Check
 from registry_tool.verify.spec import Exec, Http, Log, Tcp, VerifySpec
@@ -128,10 +129,18 @@ def test_exposed_ports_are_probed_without_probes(
 
 
 def test_health_check_of_the_image_is_run(
-    environment: CleanEnvironment, stock: Damageable, base: Base, engine: Engine, dirs: AppDirs, unique: str
+    environment: CleanEnvironment,
+    stock: Damageable,
+    base: Base,
+    engine: Engine,
+    dirs: AppDirs,
+    unique: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # The last look decides what is said: it has the time to end, too.
+    monkeypatch.setattr(probing, "MIN_TIMEOUT", 60.0)
     pushed = _app(stock, base, unique, healthcheck=("CMD-SHELL", "test -e /healthy"))
-    spec = VerifySpec(image=reference(pushed.name), probes=(PAGE,), timeout=5.0)
+    spec = VerifySpec(image=reference(pushed.name), probes=(PAGE,), timeout=10.0)
     result = run_checks(environment, spec, current=engine, dirs=dirs)
     assert failed(result) == ["probes"]
     assert check_named(result, "probes").detail.startswith("health /bin/sh -c 'test -e /healthy': it ended with code 1")
