@@ -316,11 +316,19 @@ def _limits(spec: ContainerSpec) -> dict[str, Any]:
     }
 
 
+_DOCKER_STATES = {"configured": "created", "initialized": "created", "stopping": "running", "stopped": "exited"}
+"""Podman's states between docker's: one that is ``stopped`` has ended, with its exit code, and is not cleaned up yet."""
+
+
+def _docker_state(state: str) -> str:
+    return _DOCKER_STATES.get(state, state)
+
+
 def of_inspection(entry: Mapping[str, Any]) -> Container:
     """The container of an inspection's document (Engine API, ContainerInspect)."""
     config, state = entry.get("Config") or {}, entry.get("State") or {}
     settings = entry.get("NetworkSettings") or {}
-    status = state.get("Status") or ""
+    status = _docker_state(state.get("Status") or "")
     return Container(
         id=entry["Id"],
         name=(entry.get("Name") or "").lstrip("/"),
@@ -353,7 +361,7 @@ def _of_listing(entry: Mapping[str, Any]) -> Container:
         name=next((name.lstrip("/") for name in entry.get("Names") or () if name.count("/") <= 1), ""),
         image=familiar(entry.get("Image") or ""),
         image_id=entry.get("ImageID") or "",
-        state=entry.get("State") or "",
+        state=_docker_state(entry.get("State") or ""),
         status=entry.get("Status") or "",
         created=rfc3339(entry.get("Created")),
         command=(entry["Command"],) if entry.get("Command") else (),

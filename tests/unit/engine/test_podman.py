@@ -200,6 +200,28 @@ def test_docker_is_not_asked_for_the_ports_of_others() -> None:
     assert [call(request) for request in server.requests][1:] == [f"POST /containers/{ID}/start"]
 
 
+@pytest.mark.parametrize(
+    ("podmans", "dockers", "exit_code"),
+    [
+        ("stopped", "exited", 3),
+        ("stopping", "running", None),
+        ("configured", "created", None),
+        ("initialized", "created", None),
+        ("exited", "exited", 3),
+        ("running", "running", None),
+        ("paused", "paused", None),
+    ],
+)
+def test_podmans_state_of_a_container_is_read_as_dockers(podmans: str, dockers: str, exit_code: int | None) -> None:
+    inspected = {"Id": ID, "State": {"Status": podmans, "ExitCode": 3}}
+    answers = {f"GET /containers/{ID}/json": reply(inspected), "GET /containers/json": reply([{"Id": ID, "State": podmans}])}
+    with fake_engine(answers, podman="5.4.2") as (engine, _):
+        container = engine.container(ID)
+        assert container is not None
+        assert (container.state, container.exit_code) == (dockers, exit_code)
+        assert [each.state for each in engine.containers(all=True)] == [dockers]
+
+
 def die(code: str) -> dict[str, object]:
     return {"Action": "die", "Actor": {"ID": ID, "Attributes": {"containerExitCode": code}}}
 
