@@ -114,6 +114,11 @@ def _transfer_error(name: str, message: str, verb: str, kind: type[PushFailed] |
     return kind(f"{failed}: {message}", hint="The registry failed: is its disk full? Its log says why: regctl logs." if broken else None)
 
 
+def is_disk_full(message: str) -> bool:
+    """Whether an engine failed because a disk is full."""
+    return _contains(message, _FULL)
+
+
 def start_error(error: RegistryToolError) -> RegistryToolError:
     """The error for a failed start; ``error`` itself where nothing more is known."""
     if _contains(error.message, _PORT_TAKEN):

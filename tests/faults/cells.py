@@ -15,6 +15,8 @@ DIES = f"{HERE}::test_killed_process_leaves_what_the_next_run_finishes"
 SILENT = f"{HERE}::test_registry_that_is_out_of_reach_is_given_up"
 CLOCK = f"{HERE}::test_clock_that_jumps_changes_nothing"
 DEMO = "tests/e2e/test_demo_faults.py"
+ENGINES = "tests/faults/test_engine_faults.py"
+FULL = f"{ENGINES}::test_disk_of_the_engine_that_is_full_is_named_and_the_next_run_succeeds"
 CLIENT = "tests/engine/engine/test_client.py"
 WEATHER = "tests/e2e/test_bad_weather.py"
 KILLED = "tests/engine/local/test_collection_killed.py"
@@ -26,6 +28,7 @@ CELLS: Mapping[tuple[str, str], str | tuple[str, ...]] = {
     ("up", "engine killed"): (f"{DEMO}::test_after_the_engine_was_killed_everything_is_found_again",),
     ("up", "registry killed"): ("tests/unit/doctor/test_broken_setups.py::test_registry_that_is_stopped",),
     ("up", "process killed"): ("tests/engine/local/test_registry_up.py::test_container_left_by_a_killed_up_is_started",),
+    ("up", "disk full"): (FULL,),
     ("up", "permission lost"): ("tests/unit/engine/test_connect.py::test_socket_without_permission_is_engine_not_permitted",),
     ("push", "engine killed"): (
         f"{CLIENT}::test_the_engine_dies_during_a_push",
@@ -43,6 +46,7 @@ CELLS: Mapping[tuple[str, str], str | tuple[str, ...]] = {
     ("push", "network cut"): (f"{MOVING}::test_registry_that_stalls_is_a_clear_failure_without_a_tag",),
     ("pull", "engine killed"): (f"{CLIENT}::test_the_engine_dies_during_a_pull",),
     ("pull", "registry killed"): ("tests/engine/verify/test_checks.py::test_registry_that_dies_during_the_pull_fails_fetched",),
+    ("pull", "disk full"): (FULL,),
     ("pull", "permission lost"): (f"{WEATHER}::test_a_wrong_password_is_exit_1_everywhere",),
     ("pull", "process killed"): (f"{DEMO}::test_killed_at_random_moments_the_next_run_succeeds_and_cleans_up",),
     ("copy", "engine killed"): NOT_INVOLVED,
@@ -79,6 +83,7 @@ CELLS: Mapping[tuple[str, str], str | tuple[str, ...]] = {
     ("prune", "permission lost"): (PRUNES,),
     ("prune", "network cut"): (SILENT,),
     ("prune", "clock jumped"): (CLOCK,),
+    ("gc", "engine killed"): (f"{ENGINES}::test_engine_killed_during_a_collection_the_next_command_brings_the_registry_back",),
     ("gc", "process killed"): (
         f"{KILLED}::test_killed_at_random_points_the_next_command_brings_it_back",
         f"{KILLED}::test_interrupted_it_brings_the_registry_back_itself",

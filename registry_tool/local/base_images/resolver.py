@@ -11,6 +11,7 @@ from registry_tool.base import files, labels
 from registry_tool.base.errors import CredentialsError, EngineError, NotFound, ProvisionFailed, RegistryError, RegistryUnreachable
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.engine import Engine
+from registry_tool.engine.engine_errors import is_disk_full
 from registry_tool.local.base_images.archive import ImageArchive, ImportedImages, compress, work_folder
 from registry_tool.local.base_images.recipes import REGISTRY, Base
 
@@ -95,6 +96,12 @@ class BaseImageResolver:
             if self._engine.image(copy.name) is None:
                 raise ValueError(f"there is no {copy.name} in it")
         except (ValueError, EngineError) as error:
+            if isinstance(error, EngineError) and is_disk_full(error.message):
+                # Without a network the copy is all there is: it stays for the next run.
+                raise ProvisionFailed(
+                    f"the kept copy of {base.official} cannot be loaded: the engine's disk is full: {error.message}",
+                    hint="Make room there, then try again.",
+                ) from error
             self._observer.note(f"the kept copy of the {base.role} image cannot be used and was discarded: {error}")
             self._archive.discard(base.role, platform)
             return None
