@@ -20,33 +20,41 @@ DOCKER_HUB = "https://registry-1.docker.io"
 STATE = "/tmp/registry-tool-proxy"  # noqa: S108 - in the registry's container
 """In the container: empty while it is a proxy, else why it is not one now."""
 _NAMES_OF_DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")
-_TRIAL_PORT = 5999
+_PORT, _TRIAL_PORT = 5000, 5999
 _ODD = re.compile(r"[^\n -~]")
 
 # A proxy is tried on another port first: it ends at once where the upstream refuses, and hangs where that is silent. Then the same is
 # started in the place of the read-only registry. `wait` is interrupted by signals, a command in the foreground is not.
 _PROGRAM = rf"""
-server= trial=
+server= trial= ready=
 trap 'kill $server $trial 2>/dev/null; wait $server; exit 0' TERM INT
 pause() {{ sleep "$1" & wait $!; }}
-works() {{
-    REGISTRY_HTTP_ADDR=127.0.0.1:{_TRIAL_PORT} registry serve "$1" >/tmp/trial 2>&1 & trial=$!
-    left=60 found=1
-    while [ $left -gt 0 ] && kill -0 $trial 2>/dev/null; do
-        grep -qi ':{_TRIAL_PORT:x} .* 0A ' /proc/net/tcp && found=0 && break
+listens() {{ # PROCESS PORT (hexadecimal): within 60 tries
+    left=60
+    while [ $left -gt 0 ] && kill -0 "$1" 2>/dev/null; do
+        cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep -qi ":$2 .* 0A " && return 0
         left=$((left - 1))
         pause 0.1
     done
+    return 1
+}}
+works() {{
+    REGISTRY_HTTP_ADDR=127.0.0.1:{_TRIAL_PORT} registry serve "$1" >/tmp/trial 2>&1 & trial=$!
+    listens $trial {_TRIAL_PORT:x} && ready=yes || ready=
     kill $trial 2>/dev/null; wait $trial 2>/dev/null; trial=
-    if [ $found = 0 ]; then : >{STATE}; return 0; fi
+    [ "$ready" ] && return 0
     reason=$(grep -m1 '^panic: ' /tmp/trial)
     echo "${{reason:-it does not answer}}" >{STATE}
     return 1
 }}
+: >{STATE}
+works "$1"
 while :; do
-    if works "$1"; then
+    if [ "$ready" ]; then
         registry serve "$1" & server=$!
+        listens $server {_PORT:x} && : >{STATE}
         wait $server
+        echo 'the proxy ended' >{STATE}
     fi
     echo "the upstream cannot be used, what is stored is served: $(cat {STATE})" >&2
     REGISTRY_STORAGE_MAINTENANCE='{{"readonly":{{"enabled":true}}}}' registry serve /etc/docker/registry/config.yml & server=$!
