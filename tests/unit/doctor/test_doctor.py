@@ -126,12 +126,11 @@ def test_check_that_hangs_ends_at_its_limit(monkeypatch: pytest.MonkeyPatch) -> 
         released.wait(600)
         return ok("late")
 
-    checks = (DoctorCheck("clock", hang, "why"), DoctorCheck("port", lambda looked: ok("soon"), "why"))
     try:
-        report = doctor.examine(surroundings(), checks)
+        report = doctor.examine(surroundings(), [DoctorCheck("clock", hang, "why")])
     finally:
         released.set()
-    assert [check.seen for check in report.checks] == ["no result within 0.1 s", "soon"]
+    assert [check.seen for check in report.checks] == ["no result within 0.1 s"]
     assert report.ok
 
 
