@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import http.client
 import os
+import random
 import socket
 import time
+from contextlib import suppress
 from typing import NoReturn
 
 import pytest
@@ -22,12 +24,17 @@ def missing(what: str, why: str) -> NoReturn:
     pytest.skip(f"no {what}: {why}")
 
 
+PORTS = range(10_000, 32_768)
+"""Linux gives none of these to who asks for any port, and no connection comes from one; macOS and the BSDs neither."""
+
+
 def free_port() -> int:
-    """A port on loopback that nothing held a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port on loopback that nothing held a moment ago, and that nobody gets by chance: tests beside this one ask for any port all day."""
+    while True:
+        port = random.SystemRandom().choice(PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_for_registry(port: int, *, seconds: float = 600) -> None:
