@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from registry_tool import server
+from registry_tool.base.deadline import Deadline, poll
+from tests.support.registry_over_http import ask
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -28,8 +30,8 @@ class RecordingServer:
     headers: Callable[[str, str], list[tuple[str, str]]] = lambda method, path: []
     host: str = ""
     port: int = 0
-    under_way: int = 0
-    """Requests that arrived and are not handled yet; their responses may still be on the way."""
+    connections: Callable[[], int] = lambda: 0
+    """How many connections are open."""
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -38,27 +40,18 @@ class RecordingServer:
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         with self._lock:
             self.requests.append((method, path))
-            self.under_way += 1
             other = self.instead(method, path)
             extra = self.headers(method, path)
         if other is not None:
             status, headers, body = other
             start_response(status, [*headers, ("Content-Length", str(len(body)))])
-            self._finish()
             return [] if method == "HEAD" else [body]
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> Callable[[bytes], object]:
             write: Callable[[bytes], object] = start_response(status, [*headers, *extra])
             return write
 
-        try:
-            return self.registry(environ, start)
-        finally:
-            self._finish()
-
-    def _finish(self) -> None:
-        with self._lock:
-            self.under_way -= 1
+        return self.registry(environ, start)
 
     @property
     def counts(self) -> Counter[str]:
@@ -68,6 +61,12 @@ class RecordingServer:
     def times(self, method: str, end: str) -> int:
         """How often a path with this end was requested."""
         return sum(1 for received, path in self.requests if received == method and path.endswith(end))
+
+    def settle(self) -> None:
+        """Wait until all that a process sent which has ended is handled: what it sent may not have been read yet."""
+        # The server accepts this connection after those of the process, and closes theirs at their ends.
+        ask(self.port, "GET", "/v2/")
+        assert poll(lambda: self.connections() == 0, Deadline(600))
 
     def forget(self) -> None:
         """Begin to count anew."""
@@ -80,5 +79,6 @@ def recording_server(*, foreign_urls: bool = False) -> Iterator[RecordingServer]
     watching = RecordingServer(server.Application(server.MemoryStorage(), foreign_urls=foreign_urls))
     with server.run_server(watching) as serving:
         watching.host, watching.port = serving.host, serving.port
+        watching.connections = lambda: len(serving._open)
         yield watching
     assert serving.errors == [], "the registry of the tests has a bug"

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from registry_tool.base.deadline import Deadline, poll
 from tests.support.cli_runner import REGCTL, Typed
 from tests.support.content import layer, make_image, sha256
 from tests.support.recording_server import RecordingServer, Reply
@@ -38,8 +37,7 @@ def run_killed(server: RecordingServer, at: int, *arguments: str, after: float =
     server.instead = instead
     output = process.communicate(timeout=600)[0]
     server.instead = lambda method, path: None
-    # What had arrived by then is still being handled.
-    poll(lambda: server.under_way == 0, Deadline(60))
+    server.settle()
     assert process.returncode == -9, output
 
 
