@@ -20,6 +20,7 @@ from registry_tool.base.deadline import Deadline
 from registry_tool.engine import Container
 from registry_tool.verify.environments.environment import Environment
 from registry_tool.verify.expectations import equals, value_at
+from registry_tool.verify.probing import probes
 from registry_tool.verify.probing.probes import CLOSE_WAIT, ProbeResult, ProbeTarget, run_probes
 from registry_tool.verify.spec import Exit, Http, Probe, Tcp
 from tests.support.requirements import free_port
@@ -73,7 +74,7 @@ def _run(
     probe: Probe,
     port: int,
     *,
-    seconds: float = 0.3,
+    seconds: float = 60.0,
     deadline: Deadline | None = None,
     close_wait: float = CLOSE_WAIT,
     inspect: Callable[[], Container | None] = lambda: RUNS,
@@ -83,6 +84,12 @@ def _run(
     )
     [result] = run_probes(target, [probe], timeout=deadline or Deadline(seconds), inspect=inspect)
     return result
+
+
+@pytest.fixture
+def two_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time is up after two rounds, each of which had all the time that it needed."""
+    monkeypatch.setattr(probes, "poll", lambda decided, timeout, pause: [decided(), decided()])
 
 
 class _AskedTwice(Deadline):
@@ -137,7 +144,7 @@ def test_page_that_differs_fails_with_the_difference(status: int, text: str, ask
 )
 def test_page_as_expected_holds(asked: Mapping[str, Any]) -> None:
     with _serving(lambda number, path: (200, DOCUMENT, 0.0)) as server:
-        result = _run(_page(**asked), server.port, seconds=60)
+        result = _run(_page(**asked), server.port)
     assert result.ok is True, result.observed
     assert result.attempts == 3
     assert server.hosts == ["localhost:4000"] * 3, "it is asked for by the name that a person would use"
@@ -145,30 +152,33 @@ def test_page_as_expected_holds(asked: Mapping[str, Any]) -> None:
 
 def test_page_that_becomes_ready_is_waited_for() -> None:
     with _serving(lambda number, path: (503 if number < 4 else 200, "", 0.0)) as server:
-        result = _run(_page(), server.port, seconds=60)
+        result = _run(_page(), server.port)
     assert (result.ok, result.attempts) == (True, 6)
 
 
 def test_page_that_holds_only_once_fails() -> None:
     with _serving(lambda number, path: (200, "Hello" if number == 1 else "Goodbye", 0.0)) as server:
-        result = _run(_page(text=("Hello",)), server.port, seconds=60)
+        result = _run(_page(text=("Hello",)), server.port)
     assert (result.ok, result.attempts) == (False, 2)
     assert result.observed.startswith("it held once, and then no more: 'Hello' is not in the response")
 
 
+@pytest.mark.usefixtures("two_rounds")
 def test_page_that_takes_too_long_fails() -> None:
     with _serving(lambda number, path: (200, "", 1.5)) as server:
-        result = _run(_page(within=0.1), server.port, seconds=0.8)
+        result = _run(_page(within=0.1), server.port)
     assert (result.ok, result.observed) == (False, "no response within 0.1 s")
 
 
-@pytest.mark.parametrize("asked", [_page(), Tcp(published=4000, container=80)])
+@pytest.mark.usefixtures("two_rounds")
+@pytest.mark.parametrize("asked", [_page(), Tcp(published=4000, container=80)], ids=["page", "port"])
 def test_refused_connection_fails_the_probe(asked: Probe) -> None:
-    result = _run(asked, free_port(), seconds=0.5)
+    result = _run(asked, free_port())
     assert result.ok is False
     assert "refused" in result.observed.lower()
 
 
+@pytest.mark.usefixtures("two_rounds")
 def test_port_that_closes_the_connection_at_once_fails() -> None:
     """What an engine publishes takes connections also where nothing listens inside."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -182,7 +192,7 @@ def test_port_that_closes_the_connection_at_once_fails() -> None:
 
         thread = threading.Thread(target=hang_up, daemon=True)
         thread.start()
-        result = _run(Tcp(published=4000, container=80), listener.getsockname()[1], seconds=0.5, close_wait=60)
+        result = _run(Tcp(published=4000, container=80), listener.getsockname()[1], close_wait=60)
         listener.shutdown(socket.SHUT_RDWR)
         thread.join()
     assert (result.ok, result.observed) == (False, "the connection was closed at once: nothing listens")
@@ -190,7 +200,7 @@ def test_port_that_closes_the_connection_at_once_fails() -> None:
 
 def test_port_that_keeps_the_connection_open_holds() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        result = _run(Tcp(published=4000, container=80), listener.getsockname()[1], seconds=60)
+        result = _run(Tcp(published=4000, container=80), listener.getsockname()[1])
     assert (result.ok, result.attempts) == (True, 1)
 
 
@@ -200,15 +210,19 @@ def _ended(code: int) -> Container:
 
 def test_exit_is_waited_for_and_its_code_compared() -> None:
     states = iter([RUNS, RUNS, _ended(3)])
-    result = _run(Exit(code=3), 0, seconds=60, inspect=lambda: next(states))
+    result = _run(Exit(code=3), 0, inspect=lambda: next(states))
     assert (result.ok, result.observed, result.attempts) == (True, "it ended with code 3", 3)
-    assert _run(Exit(code=0), 0, seconds=60, inspect=lambda: _ended(3)).ok is False
-    assert _run(Exit(code=0), 0, seconds=0.3).observed == "it is still running"
+    assert _run(Exit(code=0), 0, inspect=lambda: _ended(3)).ok is False
+
+
+@pytest.mark.usefixtures("two_rounds")
+def test_container_that_does_not_end_is_said_to_be_running() -> None:
+    assert _run(Exit(code=0), 0).observed == "it is still running"
 
 
 def test_page_of_an_ended_container_is_undecided_at_once() -> None:
     began = time.monotonic()
-    result = _run(_page(), free_port(), seconds=60, inspect=lambda: _ended(1))
+    result = _run(_page(), free_port(), inspect=lambda: _ended(1))
     assert result.ok is None
     assert time.monotonic() - began < 30
 
