@@ -15,6 +15,7 @@ from registry_tool.engine import Image
 from registry_tool.engine.layer_store import LayerStore
 from tests.support.content import sha256
 from tests.support.layer_files import FILE, SEGMENT, store, write_entries
+from tests.support.open_files import open_files
 from tests.support.saved_images import SavedImage
 
 LAYERS = (os.urandom(20_000), b"", os.urandom(SEGMENT), os.urandom(SEGMENT + FILE), os.urandom(600_000))
@@ -109,10 +110,10 @@ FAULTS: dict[str, Callable[[Path], object]] = {
 def test_layer_that_is_not_there_as_expected_is_an_error_of_the_engine(tmp_path: Path, fault: Callable[[Path], object]) -> None:
     image = store(tmp_path, SavedImage([os.urandom(20_000)]))
     fault(tmp_path)
-    before = len(list(Path("/dev/fd").iterdir()))
+    before = open_files()
     with pytest.raises(EngineError, match="cannot be read"):
         read(image, 1)
-    assert len(list(Path("/dev/fd").iterdir())) == before
+    assert open_files() - before == set()
 
 
 def test_config_that_is_another_one_or_gone_is_an_error_of_the_engine(tmp_path: Path) -> None:
