@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 
 import pytest
@@ -75,12 +74,22 @@ def test_deletion_that_takes_effect_later_is_waited_for(repository: Repository, 
     made = make_image(proxy.target, NAME, "v1")
     plan = delete.plan(repository, of("v1"))
 
+    asked: list[ReceivedRequest] = []
+
     def later(received: ReceivedRequest, forward: Forward) -> Reply:
-        threading.Timer(0.3, forward, [received]).start()
+        asked.append(received)
         return Reply(status=202)
 
+    def look(received: ReceivedRequest, forward: Forward) -> Reply:
+        seen = forward(received)
+        for deletion in asked:
+            forward(deletion)
+        return seen
+
     proxy.inject(later, method="DELETE", path=made.digest)
+    proxy.inject(look, method="HEAD|GET", path=made.digest)
     assert applied(repository, plan) == [("deleted", ("v1",))]
+    assert asked
     assert not there(proxy, made.digest)
 
 
