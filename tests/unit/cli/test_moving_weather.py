@@ -35,6 +35,7 @@ from tests.support.faulty_proxy import (
     respond_with,
 )
 from tests.support.recording_server import RecordingServer
+from tests.support.requirements import free_port
 from tests.support.saved_images import SavedImage
 
 if TYPE_CHECKING:
@@ -265,7 +266,7 @@ class Restarting:
     def __init__(self, at: int) -> None:
         self._left = at
         self._application = server.Application(server.MemoryStorage())
-        self._servers = [Server(self)]
+        self._servers = [Server(self, port=free_port())]
         self.host, self._port = self._servers[0].host, self._servers[0].port
         self._going, self._gone, self._returning, self._returned = (threading.Event() for _ in range(4))
         self._threads = [threading.Thread(target=self._restart), threading.Thread(target=self._servers[0].serve)]
@@ -330,7 +331,7 @@ def test_registry_that_restarts_under_way_gets_the_image(move: Move, monkeypatch
 
 
 def test_registry_that_does_not_come_back_is_a_clear_failure(move: Move, registry: server.RunningRegistry) -> None:
-    with server.run_server(registry.application) as gone:
+    with server.run_server(registry.application, port=free_port()) as gone:
         pass
     code, said = move(gone.host)
     assert code == 3
