@@ -45,6 +45,7 @@ COMPOSE_PROJECT = "com.docker.compose.project"
 COMPOSE_SIGNING_KEY = "signs-the-state-of-uploads-on-loopback-and-is-no-credential"
 """The HTTP secret in ``docker-compose.registry.yml``, and so that of a volume which compose created."""
 
+_NO_DELETION = {"REGISTRY_STORAGE_DELETE_ENABLED": "false"}  # a proxy would delete after seven days what it fetched
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 _RESTART = re.compile(r"no|always|unless-stopped|on-failure(:[0-9]{1,6})?")
 
@@ -126,10 +127,10 @@ def resource_labels(name: str) -> dict[str, str]:
     return {labels.ROLE: labels.ROLE_REGISTRY, labels.REGISTRY: name}
 
 
-def environment(secret: str, *, auth: bool, delete: bool = True) -> dict[str, str]:
+def environment(secret: str, *, auth: bool) -> dict[str, str]:
     """The registry's configuration beyond the one in its image (distribution 2.8, configuration.md)."""
     variables = {
-        "REGISTRY_STORAGE_DELETE_ENABLED": "true" if delete else "false",
+        "REGISTRY_STORAGE_DELETE_ENABLED": "true",
         "REGISTRY_HEALTH_STORAGEDRIVER_ENABLED": "true",
         "REGISTRY_HEALTH_STORAGEDRIVER_INTERVAL": "10s",
         "REGISTRY_HEALTH_STORAGEDRIVER_THRESHOLD": "3",
@@ -154,7 +155,8 @@ def container_spec(name: str, *, image: str, port: int, settings: RegistrySettin
     return ContainerSpec(
         image=image,
         name=resource_name(name),
-        environment=environment(settings.secret, auth=settings.user is not None, delete=settings.proxy is None)
+        environment=environment(settings.secret, auth=settings.user is not None)
+        | (_NO_DELETION if settings.proxy else {})
         | (tls_environment() if settings.tls else {}),
         labels=resource_labels(name) | user | tls | ({} if settings.proxy is None else {labels.PROXY: settings.proxy.url}),
         ports=tuple(PortBinding(container_port=CONTAINER_PORT, host_port=port, host_ip=ip) for ip in published_at(settings.listen)),

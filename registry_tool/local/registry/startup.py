@@ -194,7 +194,7 @@ def up(
     )
     with lock(engine, name, state, observer):
         recovery.check_not_collected(engine, name, state=state, observer=observer)
-        is_new = engine.volume(spec.resource_name(name)) is None
+        is_new = proxy is not None and engine.volume(spec.resource_name(name)) is None
         created, note = _ensure_started(request)
         current = lookup.find(engine, name)
         if created:
@@ -203,7 +203,7 @@ def up(
         raise RegistryUnreachable(f"the registry {name!r} was removed while it came up", hint="Try again.")
     wait_until_ready(engine, current, timeout=timeout)
     problem = upstream.problem(engine, current)
-    if problem is not None and is_new and proxy is not None:
+    if problem is not None and is_new:
         with lock(engine, name, state, observer):
             remove(engine, current)
             upstream.leave(engine, name)
