@@ -194,7 +194,10 @@ class _Application:
         worker.run_on(plan.revision_paths(), "rm -f")
         if plan.blobs:
             self._begin("garbage-collect")
-            worker.run_on(map(posixpath.dirname, map(blob_path, self._unmarked())), "rm -rf")
+            unmarked = [blob_path(digest) for digest in self._unmarked()]
+            # File by file: of a path that is cut short, nothing would be left of a folder.
+            worker.run_on(unmarked, "rm -f")
+            worker.run_on(map(posixpath.dirname, unmarked), "rmdir", tolerant=True)
         self._begin("links")
         worker.run_on(plan.link_paths(), "rm -f")
         worker.run_on(plan.upload_paths(), "rm -rf")
