@@ -42,6 +42,8 @@ class PrivateEngine:
     """A folder with a short name: the path of a socket has a hundred characters at most."""
     namespace: str
     options: tuple[str, ...] = ()
+    settings: Path | None = None
+    """A folder that its dockerd sees as /etc/docker, where certs.d is; such an engine runs no containers."""
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
@@ -66,9 +68,11 @@ class PrivateEngine:
         )
         self._spawn("containerd.log", ["containerd", "--config", str(config)])
         self._until((self.sockets / "containerd.sock").exists, "containerd")
+        script = 'mkdir -p /etc/docker && mount --bind "$0" /etc/docker && exec "$@"'
         self._spawn(
             "dockerd.log",
             [
+                *(["unshare", "--mount", "sh", "-c", script, str(self.settings)] if self.settings is not None else []),
                 "dockerd",
                 f"--containerd={self.sockets}/containerd.sock",
                 f"--data-root={self.folder}/data",
@@ -190,12 +194,12 @@ class PrivateEngine:
 
 
 @contextmanager
-def private_engine(folder: Path, *, options: tuple[str, ...] = ()) -> Iterator[PrivateEngine]:
+def private_engine(folder: Path, *, options: tuple[str, ...] = (), settings: Path | None = None) -> Iterator[PrivateEngine]:
     """A running engine in a network namespace of its own; nothing of it is left afterwards."""
     namespace = f"rt-{uuid.uuid4().hex[:8]}"
     subprocess.run(["ip", "netns", "add", namespace], check=True)
     sockets = Path(tempfile.mkdtemp(prefix="rt-"))
-    engine = PrivateEngine(folder=folder, sockets=sockets, namespace=namespace, options=options)
+    engine = PrivateEngine(folder=folder, sockets=sockets, namespace=namespace, options=options, settings=settings)
     try:
         _ip(namespace, "link", "set", "lo", "up")
         engine.start()
