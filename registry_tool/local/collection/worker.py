@@ -25,6 +25,8 @@ LINKS_AT_ONCE = 5_000
 LEASE = ("cat",)
 """What the worker runs: it ends with its input, which the engine ends when nobody is attached to it."""
 _LONGEST_OUTPUT = 300
+_XARGS_INPUT = 32_000
+"""Bytes of paths for one ``xargs``: busybox's cuts a path in two where its buffer ends, and what has none runs one command."""
 
 
 class Worker:
@@ -46,10 +48,19 @@ class Worker:
 
     def run_on(self, paths: Iterable[str], command: str, *, tolerant: bool = False) -> None:
         """Run ``command`` on ``paths``, many at a time. Raises EngineError where it fails, unless ``tolerant``."""
-        # None of them has blanks or quotes. Busybox's `xargs -0` cuts a path in two where its buffer ends; without -0 it does not.
-        content = b"".join(path.encode() + b"\n" for path in paths)
-        if not content:
-            return
+        batch: list[bytes] = []
+        size = 0
+        for path in paths:
+            line = path.encode() + b"\n"
+            if size + len(line) > _XARGS_INPUT:
+                self._run_on(b"".join(batch), command, tolerant=tolerant)
+                batch, size = [], 0
+            batch.append(line)
+            size += len(line)
+        if batch:
+            self._run_on(b"".join(batch), command, tolerant=tolerant)
+
+    def _run_on(self, content: bytes, command: str, *, tolerant: bool) -> None:
         # In the container's own file system, not in the volume, which may be full.
         name = f"registry-tool-{uuid.uuid4().hex}"
         self.engine.put_files(self.id, "/", {name: (content, 0o644)})
