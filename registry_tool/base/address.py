@@ -15,7 +15,7 @@ NO_SUCH_ADDRESS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENET
 """Errors where this machine has no IPv6, or no way to that address: they say nothing of what listens there."""
 
 _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
-HOST = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])"
+HOST = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:.]+\])"
 _HOST_PORT = re.compile(rf"(?P<host>{HOST})(?::(?P<port>[0-9]+))?", re.ASCII)
 
 

