@@ -44,12 +44,12 @@ class Networks:
             api.connect_container_to_network(container, network, aliases=list(aliases))
 
     def disconnect_network(self, network: str, container: str) -> None:
-        """Detach a container, if it is attached."""
+        """Detach a container, if it is attached; one whose removal has begun is detached by that."""
         try:
             with self._client.call(f"disconnecting {container} from the network {network}", missing_ok=True) as api:
                 api.disconnect_container_from_network(container, network, force=True)
         except EngineError as error:
-            if "is not connected" not in error.message:
+            if not any(reason in error.message for reason in ("is not connected", "marked for removal")):
                 raise
 
     def remove_network(self, name: str, *, missing_ok: bool = False) -> None:

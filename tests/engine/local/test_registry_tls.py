@@ -150,7 +150,7 @@ def test_garbage_is_collected_while_a_stand_in_serves_with_the_same_certificate_
     _, location = ask(registry, trusted, "POST", "/v2/app/blobs/uploads/")
     path = location.partition(f":{registry.port}")[2]
     assert ask(registry, trusted, "PUT", f"{path}&digest=sha256:{hashlib.sha256(content).hexdigest()}", body=content)[0] == 201
-    options = CollectionOptions()
+    options = CollectionOptions(grace=0)
     planned = plan_collection(engine, find_subject(engine, unique), options, state=tmp_path)
     statuses: list[tuple[int, int]] = []
 

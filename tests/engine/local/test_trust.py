@@ -207,8 +207,9 @@ def cluster(session_engine: Engine, registry_image: str) -> Iterator[str]:
     finally:
         for id in made:
             session_engine.remove(id, force=True)
-        for registry in local_registry.find_all(session_engine):
-            session_engine.disconnect_network(name, registry.container_id)
+        network = session_engine.network(name)
+        for container in network.containers if network else ():
+            session_engine.disconnect_network(name, container)
         session_engine.remove_network(name, missing_ok=True)
 
 
