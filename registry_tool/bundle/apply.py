@@ -193,7 +193,11 @@ def free_space_of(engine: Engine) -> int | None:
 
 
 def _destinations(bundle: Bundle, host: str, maps: Mapping[str, str]) -> list[tuple[LayoutImage, Reference]]:
-    named = [(image, _mapped(image, reference, maps)) for image, reference in destinations(bundle.images.images, host=host, name=None)]
+    # One by one: names that are equal without their hosts may differ after `maps`.
+    own = (pair for image in bundle.images.images for pair in destinations([image], host=host, name=None))
+    named = [(image, _mapped(image, reference, maps)) for image, reference in own]
+    if not named:
+        raise NotFound("there is no image in it")
     taken: dict[Reference, LayoutImage] = {}
     for image, reference in named:
         other = taken.setdefault(reference, image)
@@ -316,8 +320,9 @@ def _unpack_sample_wheels(bundle: Bundle, cache: Path) -> None:
     """Put the sample app's wheels to where a build looks for them; a bundle without them has none."""
     key = bundle.contents.sample_wheels
     prefix = f"{SAMPLE}/wheels/"
-    wheels = [file for file in bundle.contents.files if file.path.startswith(prefix) and not file.in_base]
-    if not key or not wheels:
+    wheels = [file for file in bundle.contents.files if file.path.startswith(prefix)]
+    # A folder of wheels is taken for all of them: none is made where some are in a base that is not here.
+    if not key or not wheels or any(bundle.size(file) is None for file in wheels):
         return
     with files.temporary_folder() as folder:
         source = folder / "wheels"

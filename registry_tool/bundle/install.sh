@@ -27,7 +27,8 @@ stop() {
 
 here=$(cd "$(dirname "$0")" && pwd)
 bundle=$here
-prefix=${XDG_DATA_HOME:-${HOME:-/tmp}/.local/share}/registry-tool-bundle
+data=${XDG_DATA_HOME:-${HOME:+$HOME/.local/share}}
+prefix=${data:+$data/registry-tool-bundle}
 demo=no
 to=no
 count=$#
@@ -53,6 +54,7 @@ while [ "$count" -gt 0 ]; do
         *) bundle=$word ;;
     esac
 done
+[ -n "$prefix" ] || stop 'HOME is not set' '--prefix DIR says where the tool goes.'
 [ "$demo$to" != yesyes ] || stop '--demo and --to exclude each other' 'The demo runs in the registry of this machine.'
 
 python=${PYTHON:-}
@@ -66,8 +68,9 @@ if [ -z "$python" ]; then
 fi
 [ -n "$python" ] || stop 'there is no Python 3.10 or newer here' 'PYTHON=/path/to/python3 names one.'
 
+# -I: what lies in the folder where this is typed, as the stick, is no module of it.
 # Unpacks the wheels that are for this Python, each verified, to a folder of this bundle's version. Prints the folder.
-tool=$("$python" - "$here" "$prefix" <<'UNPACK'
+tool=$("$python" -I - "$here" "$prefix" <<'UNPACK'
 import hashlib, io, json, os, pathlib, platform, shutil, sys, tempfile, zipfile
 
 here, prefix = map(pathlib.Path, sys.argv[1:])
@@ -125,8 +128,15 @@ UNPACK
 
 PYTHONPATH=$tool${PYTHONPATH:+:$PYTHONPATH}
 export PYTHONPATH
-"$python" -m registry_tool bundle apply "$@" "$bundle"
+
+run() {
+    "$python" -I -c 'import runpy, sys
+sys.path.insert(0, sys.argv.pop(1))
+runpy.run_module("registry_tool", run_name="__main__", alter_sys=True)' "$tool" "$@"
+}
+
+run bundle apply "$@" "$bundle"
 if [ "$demo" = yes ]; then
-    "$python" -m registry_tool demo
+    run demo
 fi
 printf '\nThe tool: PYTHONPATH=%s %s -m registry_tool --help\n' "$tool" "$python"

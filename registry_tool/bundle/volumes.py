@@ -186,10 +186,11 @@ def _sha256(path: Path) -> str:
 
 
 def _combine(paths: Sequence[Path], to: Path, size: int) -> None:
-    """Write the exclusive or of files, each followed by zeros, to ``size`` bytes."""
+    """Write the exclusive or of files, each followed by zeros, to ``size`` bytes of the new file ``to``: no link is followed."""
+    to.unlink(missing_ok=True)
     with ExitStack() as stack:
         streams = [stack.enter_context(path.open("rb")) for path in paths]
-        out = stack.enter_context(to.open("wb"))
+        out = stack.enter_context(to.open("xb"))
         for offset in range(0, size, _PIECE):
             length = min(_PIECE, size - offset)
             value = 0

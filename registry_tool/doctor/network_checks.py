@@ -69,7 +69,11 @@ def localhost(surroundings: Surroundings) -> Observation:
         return wrong(f"localhost is {shown}, not {LOOPBACK}", fix)
     for registry in _local_registries(surroundings):
         host = HostPort.parse(registry.host)
-        if addresses[0] != LOOPBACK and host.port is not None and not _is_same_server(host.port):
+        if (
+            addresses[0] != LOOPBACK
+            and host.port is not None
+            and not _is_same_server(host.port, tls=registry.local is not None and registry.local.tls)
+        ):
             return wrong(
                 f"localhost is {addresses[0]} first, and on port {host.port} something else than the registry answers there",
                 f"Write {LOOPBACK}:{host.port} instead of localhost:{host.port}, or stop what listens on [::1]:{host.port}.",
@@ -246,14 +250,14 @@ def _registries(surroundings: Surroundings) -> tuple[CheckedRegistry, ...]:
         return ()
 
 
-def _is_same_server(port: int) -> bool:
+def _is_same_server(port: int, *, tls: bool) -> bool:
     """Whether nothing answers on ::1, or a registry does, as on 127.0.0.1."""
     try:
         socket.create_connection(("::1", port), timeout=_TIMEOUT).close()
     except OSError:
         return True
     try:
-        page = get_page(f"http://[::1]:{port}/v2/", timeout=_TIMEOUT)
+        page = get_page(f"{'https' if tls else 'http'}://[::1]:{port}/v2/", timeout=_TIMEOUT)
     except NoResponse:
         return False
     return "docker-distribution-api-version" in page.headers

@@ -96,7 +96,7 @@ class Surroundings:
         def look() -> PortProbe:
             if not registry.running or not registry.port:
                 return PortProbe(state=PortState.NOTHING, detail=f"its container is {registry.state}")
-            return local_registry.probe_port(registry.port, timeout=_PROBE_TIMEOUT)
+            return local_registry.probe_port(registry.port, tls=registry.tls, timeout=_PROBE_TIMEOUT)
 
         return cast("PortProbe", self._known.get(f"probe {registry.container_id}", look))
 
@@ -109,7 +109,7 @@ class Surroundings:
         """The ``Date`` of a response of ``registry``, and our Unix seconds at that moment; None without a response."""
         started = time.time()
         try:
-            page = get_page(f"http://{LOOPBACK}:{registry.port}/v2/", timeout=_PROBE_TIMEOUT)
+            page = get_page(f"{'https' if registry.tls else 'http'}://{LOOPBACK}:{registry.port}/v2/", timeout=_PROBE_TIMEOUT)
         except NoResponse:
             return None
         date = page.headers.get("date")

@@ -197,6 +197,7 @@ class Containers:
 
     def get_file(self, id: str, path: str) -> bytes | None:
         """The content of a file inside, links followed; None where there is no such file. Raises NotFound (no such container)."""
+        cut: tarfile.ReadError | None = None
         for _ in range(_MAX_LINKS):
             try:
                 with self._client.call(f"reading {path} in the container {id}") as api:
@@ -210,13 +211,18 @@ class Containers:
                 if any(words in error.message for words in _LINKS_WITHOUT_END):
                     return None
                 raise
-            with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-                member = tar.next()
-                if member is not None and member.issym():
-                    path = posixpath.join(posixpath.dirname(path), member.linkname)
-                    continue
-                stream = tar.extractfile(member) if member is not None else None
-                return stream.read() if stream is not None else None
+            try:
+                with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+                    member = tar.next()
+                    if member is not None and member.issym():
+                        path = posixpath.join(posixpath.dirname(path), member.linkname)
+                        continue
+                    stream = tar.extractfile(member) if member is not None else None
+                    return stream.read() if stream is not None else None
+            except tarfile.ReadError as error:
+                cut = error  # the file became shorter while the engine read it: what is there now is read
+        if cut is not None:
+            raise EngineError(f"{path} in the container {id} could not be read: {cut}")
         return None
 
     def _check_ports(self, id: str) -> None:

@@ -44,7 +44,8 @@ printf 'complete//\\n'
 exit $status
 """
 # More than one archive where the paths do not fit into one command. Busybox's tar may know no list of files.
-_READ = f'cd "$0" && exec xargs tar -c -f - < /{_LIST}'
+# Busybox's xargs may cut a path where its buffer ends, which so few do not reach.
+_READ = f'cd "$0" && exec xargs -n 40 tar -c -f - < /{_LIST}'
 _END = b"//\n"
 _GONE = "No such file or directory"
 _DENIED = "Permission denied"

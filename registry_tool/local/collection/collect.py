@@ -33,6 +33,7 @@ from registry_tool.local.collection.worker import Worker
 from registry_tool.local.registry import recovery
 from registry_tool.local.storage_reader import StorageReader
 from registry_tool.oci.digest import Digest
+from registry_tool.oci.manifest import MAX_SIZE
 
 JOURNAL = "registry-tool/collection.json"
 """In the volume, while a collection runs: its id and its steps; each is written before it is begun."""
@@ -129,9 +130,19 @@ def _make_plan(
 
 def _read(worker: Worker, options: CollectionOptions) -> _Reading:
     storage, manifests = worker.read()
+    # Nothing writes now: what is listed and was not read is no manifest that went meanwhile, and nothing may be concluded from it.
+    unread = sorted(digest for digest in storage.revisions if _is_unread(storage, manifests, digest))
+    if unread:
+        raise EngineError(f"{units.count(len(unread), 'manifest')} could not be read: {unread[0]}", hint="Nothing was removed. Try again.")
     now = worker.time()
     plan = _make_plan(worker.reader, storage, manifests, now=now, grace=options.grace)
     return _Reading(storage=storage, manifests=manifests, plan=plan, now=now)
+
+
+def _is_unread(storage: RegistryStorage, manifests: StoredManifests, digest: Digest) -> bool:
+    """Whether a manifest's content was listed and is not among what was read; content beyond the limit of manifests is not read at all."""
+    is_listed = storage.blobs.get(digest, MAX_SIZE + 1) <= MAX_SIZE
+    return is_listed and digest not in manifests and digest not in manifests.damaged
 
 
 def _check_planned(plan: CollectionPlan, planned: CollectionPlan) -> None:
@@ -189,7 +200,7 @@ class _Application:
             self._undo = undo.keep(worker, plan, self._before.manifests, id=id, created=now, seconds=options.undo_for)
         if plan.damaged_links:
             self._begin("damaged-links")
-            worker.write({link.path: link.content for link in plan.damaged_links})
+            worker.overwrite({link.path: link.content for link in plan.damaged_links})
         self._begin("manifests")
         worker.run_on(plan.revision_paths(), "rm -f")
         if plan.blobs:

@@ -309,7 +309,8 @@ def _waiting_manifests(
     young = {digest for digest, modified in times.items() if modified > young_since and digest not in needed and digest in manifests}
     if not young:
         return young
-    young -= {digest for folder in repository.tag_folders.values() for digest in folder.index}
+    # The registry writes a tag's history first: without a `current` the push was stopped in between.
+    young -= {digest for folder in repository.tag_folders.values() if folder.current is not None for digest in folder.index}
     complete = (repository.revisions.keys() - young) | deleted.read.keys()
     named = {digest for parent in complete for digest in (*manifests.references(parent), *deleted.references(parent))}
     while more := {digest for digest in young if digest in named or _subject(manifests, digest) in complete}:

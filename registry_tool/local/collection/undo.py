@@ -202,7 +202,7 @@ def _index(undo: CollectionUndo, manifests: StoredManifests) -> bytes:
 
 
 def _write_index(worker: Worker) -> None:
-    worker.write({INDEX: json.dumps(sorted(_read(worker))).encode() + b"\n"})
+    worker.replace(INDEX, json.dumps(sorted(_read(worker))).encode() + b"\n")
 
 
 def _read(worker: Worker) -> dict[str, CollectionUndo]:

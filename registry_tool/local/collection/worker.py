@@ -25,8 +25,8 @@ LINKS_AT_ONCE = 5_000
 LEASE = ("cat",)
 """What the worker runs: it ends with its input, which the engine ends when nobody is attached to it."""
 _LONGEST_OUTPUT = 300
-_XARGS_INPUT = 32_000
-"""Bytes of paths for one ``xargs``: busybox's cuts a path in two where its buffer ends, and what has none runs one command."""
+_XARGS_INPUT = 16_000
+"""Bytes of paths for one ``xargs``: busybox's may cut a path in two where its buffer of 30,700 bytes ends."""
 
 
 class Worker:
@@ -79,18 +79,27 @@ class Worker:
         """Write files into the volume. Raises EngineError."""
         self._unpack(_archive((_file(path, content), content) for path, content in files.items()))
 
+    def overwrite(self, files: Mapping[str, bytes]) -> None:
+        """Write into existing files of the volume, none of which is missing at any moment. Raises EngineError."""
+        self._unpack(_archive((_file(path, content), content) for path, content in files.items()), "--overwrite")
+
+    def replace(self, path: str, content: bytes) -> None:
+        """Write a file of the volume; killed meanwhile, the earlier one is there. Raises EngineError."""
+        self.write({f"{path}.new": content})
+        self.run('mv -f "$1.new" "$1"', path)
+
     def link(self, links: Mapping[str, str]) -> None:
         """Make hard links in the volume: new path -> existing file. Raises EngineError."""
         pairs = list(links.items())
         for first in range(0, len(pairs), LINKS_AT_ONCE):
             self._unpack(_archive((_hard_link(path, existing), b"") for path, existing in pairs[first : first + LINKS_AT_ONCE]))
 
-    def _unpack(self, archive: bytes) -> None:
+    def _unpack(self, archive: bytes, *options: str) -> None:
         """Unpack a tar in the volume as the registry's user, who could not write again what is root's, as the engine's files are."""
         # In the container's own file system, not in the volume, which may be full.
         name = f"registry-tool-{uuid.uuid4().hex}"
         self.engine.put_files(self.id, "/", {name: (archive, 0o644)})
-        self.run(f"tar -x -o -f /{name}; code=$?; rm -f /{name} 2>/dev/null; exit $code")
+        self.run(f"tar -x -o {' '.join(options)} -f /{name}; code=$?; rm -f /{name} 2>/dev/null; exit $code")
 
 
 def _file(path: str, content: bytes) -> tarfile.TarInfo:

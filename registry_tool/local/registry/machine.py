@@ -38,7 +38,7 @@ def server_names(endpoint: Endpoint, listen: str, extra: Iterable[str] = ()) -> 
         name = socket.gethostname()
         hosts += [name, *([] if "." in name else [f"{name}.local"]), *_looked_up(lambda: [socket.getfqdn()])]
         hosts += [address for address in _route_addresses() if listen in _EVERY and _is_of_family(address, listen)]
-    return _valid([*hosts, *extra])
+    return valid_hosts([*hosts, *extra])
 
 
 def other_addresses(endpoint: Endpoint, listen: str) -> tuple[str, ...]:
@@ -66,7 +66,7 @@ def is_local_address(address: str) -> bool:
     return True
 
 
-def _valid(hosts: Iterable[str]) -> tuple[str, ...]:
+def valid_hosts(hosts: Iterable[str]) -> tuple[str, ...]:
     """``hosts`` in lower case, each once, without what is no host."""
     result = []
     for host in hosts:

@@ -130,7 +130,7 @@ def hosts(engine: Engine, registry: LocalRegistry) -> tuple[str, ...]:
         found: Iterable[str] = (*info.names, *info.addresses)
     else:
         found = machine.server_names(engine.endpoint, registry.listen)
-    return tuple(str(HostPort(host, registry.port)) for host in found if not _is_loopback(host) and "*" not in host)
+    return tuple(str(HostPort(host, registry.port)) for host in machine.valid_hosts(found) if not _is_loopback(host))
 
 
 def remember_authority(authority: bytes, registry_hosts: Iterable[str], *, state: Path) -> None:

@@ -12,9 +12,11 @@ import pytest
 from registry_tool.base.deadline import Deadline, poll
 from registry_tool.base.dirs import AppDirs
 from registry_tool.base.errors import Conflict, NotFound, RegistryUnreachable, UsageError
+from registry_tool.content.usage.storage import blob_path
 from registry_tool.engine import ContainerSpec, Engine
 from registry_tool.local import registry as local_registry
 from registry_tool.local.registry import Proxy, UpResult, spec, upstream
+from registry_tool.oci.digest import Digest
 from tests.support import canary
 from tests.support.cli_runner import Typed
 from tests.support.engine_snapshot import unique_name
@@ -161,9 +163,12 @@ _ACCEPT = {"Accept": "application/vnd.oci.image.manifest.v1+json, application/vn
 
 
 def _fetch(pair: Pair, port: int, tag: str, repository: str = "john/app") -> None:
-    """Pull ``repository:tag`` from the proxy, which fetches it; on a busy machine a name server may be late, and a proxy answers 500."""
+    """Pull ``repository:tag`` from the proxy, and wait until it is stored: distribution does that after its response."""
     if not poll(lambda: _get(port, tag, repository) == 200, Deadline(WAIT)):
         pytest.fail("\n".join(pair.engine.log_tail(spec.resource_name(pair.name), 30)))
+    manifest = json.loads(ask(port, "GET", f"/v2/{repository}/manifests/{tag}", headers=_ACCEPT)[2])
+    path = f"{spec.STORAGE}/{blob_path(Digest.parse(manifest['config']['digest']))}"
+    assert poll(lambda: pair.engine.get_file(spec.resource_name(pair.name), path) is not None, Deadline(WAIT))
 
 
 def _get(port: int, tag: str, repository: str = "john/app") -> int:

@@ -591,6 +591,34 @@ def test_volumes_are_read_where_they_are(typed: Typed, watching: RecordingServer
     assert typed("bundle", "create", "-o", str(path), *PLAIN, "a:1").code == 1, "there are its volumes"
 
 
+def test_images_with_one_name_at_two_hosts_are_told_apart_by_map(
+    typed: Typed, other: RecordingServer, watching: RecordingServer, tmp_path: Path
+) -> None:
+    here = make_image(watching.port, "app", "1", layer(b"here"))
+    there = make_image(other.port, "app", "1", layer(b"there"))
+    kit = tmp_path / "kit"
+    assert typed("bundle", "create", "-o", str(kit), *PLAIN, f"{watching.host}/app:1", f"{other.host}/app:1").code == 0
+    refused = typed("bundle", "apply", str(kit), "--to", watching.host)
+    assert (refused.code, "two images would be" in refused.err, "--map OLD=NEW" in refused.err) == (1, True, True)
+    assert typed("bundle", "apply", str(kit), "--to", watching.host, "--map", f"{other.host}/app=theirs").code == 0
+    assert digest_at(watching.port, "theirs", "1") == there.digest
+    assert digest_at(watching.port, "app", "1") == here.digest
+
+
+def test_repair_writes_through_no_link(typed: Typed, watching: RecordingServer, tmp_path: Path) -> None:
+    make_image(watching.port, "a", "1", layer(random.Random(1).randbytes(2_500_000)))
+    path, mine = tmp_path / "stick" / "kit.tar", tmp_path / "mine"
+    path.parent.mkdir()
+    mine.write_bytes(b"mine")
+    assert typed("bundle", "create", "-o", str(path), *PLAIN, "a:1", "--volume-size", "1MB", "--parity").code == 0
+    lost = path.with_name("kit.tar.001")
+    whole = lost.read_bytes()
+    lost.unlink()
+    lost.with_name(f".{lost.name}.part").symlink_to(mine)
+    assert typed("bundle", "repair", str(path)).code == 0
+    assert (mine.read_bytes(), lost.read_bytes(), lost.is_symlink()) == (b"mine", whole, False)
+
+
 @pytest.mark.parametrize("lost", ["001", "002", "012", "013", "p01", "p02"])
 def test_one_lost_volume_in_ten_is_made_anew(typed: Typed, watching: RecordingServer, tmp_path: Path, lost: str) -> None:
     make_image(watching.port, "a", "1", layer(random.Random(1).randbytes(12_300_000)))

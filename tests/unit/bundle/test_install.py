@@ -48,6 +48,29 @@ def install(kit: Path, *words: str, home: Path, script: str = "install.sh") -> A
     return Answer(done.returncode, done.stdout, done.stderr)
 
 
+def test_no_module_of_the_folder_where_it_is_typed_is_imported(kit: Path, tmp_path: Path) -> None:
+    for folder in (tmp_path, kit):
+        (folder / "registry_tool").mkdir()
+        for name in ("json.py", "hashlib.py", "runpy.py", "registry_tool/__init__.py"):
+            (folder / name).write_text("raise SystemExit('of the folder')")
+    assert calls(install(kit, home=tmp_path)) == [["bundle", "apply", str(kit)]]
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHON": sys.executable}
+    done = subprocess.run(["sh", "install.sh", "--demo"], capture_output=True, text=True, check=False, env=environment, cwd=kit)
+    assert calls(Answer(done.returncode, done.stdout, done.stderr)) == [["bundle", "apply", str(kit)], ["demo"]]
+
+
+def test_without_a_home_the_folder_has_to_be_named(kit: Path, tmp_path: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "PYTHON": sys.executable}
+    line = ["sh", str(kit / "install.sh")]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "HOME is not set" in done.stderr
+    done = subprocess.run(
+        [*line, "--prefix", str(tmp_path / "tool")], capture_output=True, text=True, check=False, env=environment, cwd=tmp_path
+    )
+    assert calls(Answer(done.returncode, done.stdout, done.stderr)) == [["bundle", "apply", str(kit)]]
+
+
 @pytest.fixture
 def kit(tmp_path: Path) -> Path:
     return make_kit(tmp_path / "a kit")

@@ -158,6 +158,19 @@ def test_links_without_end_lead_to_no_file() -> None:
         assert engine.get_file(ID, "/a") is None
 
 
+@pytest.mark.parametrize("kept", [700, 512, 100, 0])
+def test_file_that_becomes_shorter_while_it_is_read_is_an_error(kept: int) -> None:
+    """The engine's archive ends where it noticed."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        member = tarfile.TarInfo("state")
+        member.size = 1000
+        archive.addfile(member, io.BytesIO(bytes(1000)))
+    answer = Reply(body=packed.getvalue()[:kept], headers={"X-Docker-Container-Path-Stat": "e30="})
+    with fake_engine({f"GET /containers/{ID}/archive": answer}) as (engine, _), pytest.raises(EngineError, match="/state in the container"):
+        engine.get_file(ID, "/state")
+
+
 PORTS = {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "5000"}]}
 CREATED = {"Id": ID, "State": {"Status": "created"}, "HostConfig": {"PortBindings": PORTS}}
 
