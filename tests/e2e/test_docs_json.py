@@ -106,6 +106,7 @@ SHOWN_ELSEWHERE = (
     "prune: repositories[].tags[].pulled",
     "prune: errors[].",
     "prune: error",
+    "gc: plan.damaged_links[].",
     "sync: repositories[].error",
     "sync: repositories[].images[].error",
     "push: partial_of",
