@@ -9,6 +9,7 @@ import json
 import os
 import shlex
 import shutil
+import stat
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -209,13 +210,18 @@ def _apply(file: ClientFile, engine: Engine | None, run: Callable[[Sequence[str]
             engine.put_files(file.node, "/", {str(file.path).lstrip("/"): (file.content.encode(), 0o644)})
         else:
             _make_folders(file.path.parent)
-            files.atomic_write(file.path, file.content.encode(), mode=0o644)
+            files.atomic_write(file.path, file.content.encode(), mode=_mode(file.path))
         if file.command:
             _run_after(file, run)
     except (OSError, RegistryToolError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         return replace(file, state="failed", error=reason)
     return replace(file, state="written")
+
+
+def _mode(path: Path) -> int:
+    """The mode that ``path`` has: ``daemon.json`` may hold a proxy's password. A new file is for everybody."""
+    return stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
 
 
 def _run_after(file: ClientFile, run: Callable[[Sequence[str]], None]) -> None:

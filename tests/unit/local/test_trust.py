@@ -98,12 +98,14 @@ def test_daemon_json_is_merged_and_never_overwritten(paths: ClientPaths, pair: c
     file = paths.root / "etc/docker/daemon.json"
     file.parent.mkdir(parents=True)
     file.write_text('{"insecure-registries": ["old:1"], "log-level": "wärn", "dns": ["1.1.1.1"]}')
+    file.chmod(0o600)
     reloaded: list[Sequence[str]] = []
 
     [done] = trust.apply(trust.plan([HOST], pair.certificate, ["insecure"], paths), run=reloaded.append)
 
     expected = {"insecure-registries": ["old:1", HOST], "log-level": "wärn", "dns": ["1.1.1.1"]}
     assert (done.state, json.loads(file.read_text())) == ("written", expected)
+    assert file.stat().st_mode & 0o777 == 0o600, "it may hold a proxy's password"
     assert reloaded == [["systemctl", "reload", "docker"]]
     [again] = trust.plan([HOST], pair.certificate, ["insecure"], paths)
     assert again.state == "present"
