@@ -77,11 +77,11 @@ class Worker:
 
     def write(self, files: Mapping[str, bytes]) -> None:
         """Write files into the volume. Raises EngineError."""
-        self._unpack(_archive((_file(path, content), content) for path, content in files.items()))
+        self._unpack(_files(files))
 
     def overwrite(self, files: Mapping[str, bytes]) -> None:
         """Write into existing files of the volume, none of which is missing at any moment. Raises EngineError."""
-        self._unpack(_archive((_file(path, content), content) for path, content in files.items()), "--overwrite")
+        self._unpack(_files(files), "--overwrite")
 
     def replace(self, path: str, content: bytes) -> None:
         """Write a file of the volume; killed meanwhile, the earlier one is there. Raises EngineError."""
@@ -100,6 +100,10 @@ class Worker:
         name = f"registry-tool-{uuid.uuid4().hex}"
         self.engine.put_files(self.id, "/", {name: (archive, 0o644)})
         self.run(f"tar -x -o {' '.join(options)} -f /{name}; code=$?; rm -f /{name} 2>/dev/null; exit $code")
+
+
+def _files(files: Mapping[str, bytes]) -> bytes:
+    return _archive((_file(path, content), content) for path, content in files.items())
 
 
 def _file(path: str, content: bytes) -> tarfile.TarInfo:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import ssl
 import subprocess
 from datetime import datetime, timedelta, timezone
@@ -152,7 +151,7 @@ def test_what_is_no_certificate_or_key_is_an_error(authority: KeyPair, content: 
         certificates.check_pair(KeyPair(certificate=authority.certificate, key=content))
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+@pytest.mark.usefixtures("has_openssl")
 @pytest.mark.parametrize("kind", ["rsa", "encrypted", "ed25519"])
 def test_keys_that_others_made(kind: str, tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
