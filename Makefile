@@ -69,7 +69,7 @@ test: setup-dev
 test-docs: setup-dev
 	@sh setup/parts.sh test
 	@sh setup/engine.sh --if-possible
-	@$(pytest) -n 4 -m documents tests/e2e $(ARGS)
+	@$(pytest) -n 4 -m documents tests/e2e tests/engine/verify $(ARGS)
 
 # Some of these wait for what does not come: three at a time keep two cores busy, and a fourth costs more than it brings.
 test-fast: setup-dev

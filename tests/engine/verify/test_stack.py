@@ -405,6 +405,7 @@ def test_stack_on_a_clean_podman(engine: Engine, dirs: AppDirs, app: Reference) 
 
 
 @pytest.mark.slow
+@pytest.mark.documents
 def test_commands_of_the_document_work_on_a_clean_docker(app: Reference, dirs: AppDirs, monkeypatch: pytest.MonkeyPatch) -> None:
     variables = {
         **os.environ,
