@@ -37,6 +37,7 @@ from tests.support.faulty_proxy import FaultyProxy, faulty_proxy
 from tests.support.private_engine import PrivateEngine, private_engine, why_not
 from tests.support.recording_server import RecordingServer, recording_server
 from tests.support.requirements import free_port, missing
+from tests.support.selection import is_deselected
 
 # How many cases each property is tried with. A slow machine is no failure, neither in a case nor in what makes them.
 for _profile, _cases in (("fast", 50), ("usual", 200), ("soak", 10_000)):
@@ -89,6 +90,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if not hasattr(session.config, "workerinput"):
         with suppress(Unreachable), connect() as engine:
             session.config.stash[_BEFORE] = snapshot(engine)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out modules all of whose tests ``-m`` deselects: each worker would read them for nothing."""
+    is_module = collection_path.suffix == ".py" and collection_path.name.startswith("test_")
+    return True if is_module and is_deselected(collection_path.read_text(encoding="utf-8"), config.option.markexpr) else None
 
 
 @pytest.hookimpl(wrapper=True)
@@ -177,17 +184,16 @@ def not_on_podman(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(autouse=True)
-def soon_again(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is tried again is tried again at once; how long it waits is held down where that is the question."""
-    if request.module.__name__.rpartition(".")[2] != "test_retry":
+def soon_again_and_near(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try again at once what is tried again, and let registries be near, as they are, except where that is the question.
+
+    On a busy machine they answer as if they were far away, and get more requests at a time. One fixture, as each costs every test time.
+    """
+    module = request.module.__name__.rpartition(".")[2]
+    if module != "test_retry":
         monkeypatch.setattr(retry, "FIRST_DELAY", 0.001)
         monkeypatch.setattr(retry, "REPEAT_DELAYS", (0.0, 0.0, 0.0))
-
-
-@pytest.fixture(autouse=True)
-def near(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let registries be near, as they are: on a busy machine they answer as if they were far away, and get more requests at a time."""
-    if request.module.__name__.rpartition(".")[2] != "test_concurrency":
+    if module != "test_concurrency":
         monkeypatch.setattr(concurrency, "FAR_REQUESTS", concurrency.NEAR_REQUESTS)
 
 
