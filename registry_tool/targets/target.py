@@ -62,6 +62,9 @@ class Target(Protocol):
 class RemoteTarget(Protocol):
     """What a repository of a registry can besides: take blobs over from its other repositories, cancel what was begun."""
 
+    def find(self, reference: str) -> Descriptor | None:
+        """Return what ``resolve`` returns, and None of what is not there: why it is not need not be requested. Raises Mismatch."""
+
     def has(self, descriptor: Descriptor) -> bool:
         """Whether a blob is there to its last byte. ``exists`` may tell of what is gone."""
 

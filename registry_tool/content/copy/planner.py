@@ -129,6 +129,9 @@ def _digest_of(destination: Target, tag: str) -> Digest | None:
     """What a tag stands for at the destination, if that can be known. Raises Unreachable."""
     try:
         with destination.limiter:
+            if isinstance(destination, RemoteTarget):
+                descriptor = destination.find(tag)
+                return descriptor.digest if descriptor is not None else None
             return destination.resolve(tag).digest
     except Unreachable:
         raise

@@ -12,7 +12,7 @@ from typing import TypeVar
 from registry_tool.base.concurrency import SingleFlight, map_ordered, map_unordered
 from registry_tool.base.errors import ConnectionLost, RegistryToolError, Unreachable
 from registry_tool.content.copy.attached import is_mergeable, push_merged
-from registry_tool.content.copy.planner import can_mount, has_content
+from registry_tool.content.copy.planner import has_content
 from registry_tool.content.copy.values import (
     Action,
     BlobCounts,
@@ -92,34 +92,30 @@ class Copier:
         """Bring a blob to each destination that lacks it: one after the other, so that a later one can mount it."""
         for _ in task.present:
             self._finish(task.descriptor, "skipped")
-        holders = [*task.present, *task.holders]
+        mounts = _Mounts(task)
         for source, destination in task.places:
             place = task.descriptor.digest, id(destination)
             try:
-                action = self._transfer_to(destination, source, holders, task.descriptor)
+                action = self._transfer_to(destination, source, mounts, task.descriptor)
             except RegistryToolError as error:
                 self._failed[place] = error
                 self._listener.blob_finished(task.descriptor, None)
             else:
-                holders.append(destination)
                 self._changed.add(place)
                 self._finish(task.descriptor, action)
         with self._lock:
-            self._holders[task.descriptor.digest] = tuple(holders)
+            self._holders[task.descriptor.digest] = tuple(mounts.holders)
 
     def _finish(self, descriptor: Descriptor, action: Action) -> None:
         with self._lock:
             self._actions.append((action, descriptor.size))
         self._listener.blob_finished(descriptor, action)
 
-    def _transfer_to(self, destination: Target, source: Target, holders: list[Target], descriptor: Descriptor) -> Action:
-        for holder in (*holders, source):
-            if isinstance(destination, RemoteTarget) and can_mount(destination, holder):
-                with destination.limiter:
-                    # It may mount what is gone.
-                    if destination.mount(descriptor, holder) and destination.has(descriptor):
-                        return "mounted"
+    def _transfer_to(self, destination: Target, source: Target, mounts: _Mounts, descriptor: Descriptor) -> Action:
+        if mounts.mount(destination, source, descriptor):
+            return "mounted"
         self._send(source, destination, descriptor)
+        mounts.add(destination, is_whole=True)
         return "sent"
 
     def _send(self, source: Target, destination: Target, descriptor: Descriptor) -> None:
@@ -208,6 +204,43 @@ class Copier:
             copied = image.result("unchanged" if image.is_tagged and not self._is_changed(image) else "copied", stored_digest=digest)
         self._listener.image_finished(image, copied)
         return copied
+
+
+class _Mounts:
+    """The mounts of one blob, one after the other, and who holds it by now.
+
+    A registry may mount from memory what is gone, and one may accept a mount and do nothing. So it is looked at where a blob was mounted
+    to, but for the next ones of the same registry: a blob that was sent there, or seen there to its last byte, is in its storage, and
+    one mount that was seen to work shows that this registry does mount it.
+    """
+
+    def __init__(self, task: BlobTask) -> None:
+        self.holders = [*task.present, *task.holders]
+        self._whole = {id(target) for target in task.present}
+        self._mounted: list[Target] = []
+
+    def add(self, holder: Target, *, is_whole: bool) -> None:
+        """Add a destination that has the blob; ``is_whole``: by what was sent or seen, not only by what the registry said."""
+        self.holders.append(holder)
+        if is_whole:
+            self._whole.add(id(holder))
+
+    def mount(self, destination: Target, source: Target, descriptor: Descriptor) -> bool:
+        """Mount it from whoever holds it; returns whether it is there."""
+        if not isinstance(destination, RemoteTarget):
+            return False
+        for holder in (*self.holders, source):
+            if not destination.can_mount_from(holder):
+                continue
+            with destination.limiter:
+                if not destination.mount(descriptor, holder):
+                    continue
+                is_known = id(holder) in self._whole and any(destination.can_mount_from(other) for other in self._mounted)
+                if is_known or destination.has(descriptor):
+                    self.add(destination, is_whole=not is_known)
+                    self._mounted.append(destination)
+                    return True
+        return False
 
 
 class _Counted:

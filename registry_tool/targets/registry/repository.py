@@ -189,8 +189,18 @@ class Repository:
 
         Raises NotFound, Mismatch.
         """
+        return self._resolve(reference, may_be_missing=False)
+
+    def find(self, reference: str) -> Descriptor | None:
+        """The same; None of what is not there, for which the registry's words are not requested. Raises Mismatch."""
+        try:
+            return self._resolve(reference, may_be_missing=True)
+        except NotFound:
+            return None
+
+    def _resolve(self, reference: str, *, may_be_missing: bool) -> Descriptor:
         expected = _digest(reference)
-        response = self._transport.head(manifest_path(self.path, reference), headers=_ACCEPT)
+        response = self._transport.head(manifest_path(self.path, reference), headers=_ACCEPT, may_be_missing=may_be_missing)
         named, size = header_digest(response), parse_number(response.headers.get("content-length", ""))
         media_type = manifests.media_type_of(b"", response.headers.get("content-type", ""))
         if named is not None and expected is not None and expected.algorithm == named.algorithm and expected != named:

@@ -13,7 +13,7 @@ from registry_tool.content.copy import BlobCounts, CopyJob, CopyOptions, CopyPla
 from registry_tool.oci.descriptor import Descriptor, Platform
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import Manifest
-from registry_tool.targets.registry import open_registry
+from registry_tool.targets.registry import Repository, open_registry
 from registry_tool.targets.registry.uploads import SMALL
 from registry_tool.transport import retry
 from tests.support.content import DOCKER_IMAGE, layer, make_artifact, make_image, make_index, put_manifest, sha256
@@ -214,6 +214,60 @@ def test_blob_that_is_mounted_and_not_there_is_sent(source: Side) -> None:
     assert (result.blobs.sent, result.blobs.mounted) == (1, 1)
     for blob in (made.config, *made.layers):
         assert ask(source.port, "GET", f"/v2/other/blobs/{sha256(blob)}")[0] == 200
+
+
+def copies_of_one_base(source: Side, destination: Side, *names: str) -> list[CopyJob]:
+    """Jobs of images that have config and layer in common, to a repository each."""
+    base = layer(b"base")
+    for name in names:
+        make_image(source.port, name, "1", base)
+    return [CopyJob(source=source.repository(name), destination=destination.repository(name), references={"1": ("1",)}) for name in names]
+
+
+def test_one_mount_of_a_blob_is_looked_at_and_the_next_ones_of_that_registry_are_not(source: Side, destination: Side) -> None:
+    jobs = copies_of_one_base(source, destination, "a", "b", "c", "d")
+    result = copy_all(jobs)
+    assert (result.blobs.sent, result.blobs.mounted) == (2, 6)
+    # Config and layer are looked for in each of four repositories; then the first mount of each of the two is looked at.
+    assert sum(1 for method, path in destination.server.requests if method == "GET" and "/blobs/" in path) == 4 * 2 + 2
+    assert all(has_layer(destination, name) for name in ("a", "b", "c", "d"))
+
+
+def test_mounts_of_a_registry_that_accepts_them_and_does_nothing_are_sent(
+    source: Side, destination: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = copies_of_one_base(source, destination, "a", "b", "c")
+    monkeypatch.setattr(Repository, "mount", lambda self, descriptor, source: True)
+    result = copy_all(jobs)
+    assert (result.blobs.sent, result.blobs.mounted) == (6, 0)
+    assert all(has_layer(destination, name) for name in ("a", "b", "c"))
+
+
+def test_mount_from_a_repository_that_nobody_looked_at_is_looked_at(source: Side, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inside one registry its source may be what was collected, and is mounted from memory all the same."""
+    make_image(source.port, "app", "1")
+    jobs = [CopyJob(source=source.repository("app"), destination=source.repository(name), references={"1": ("1",)}) for name in ("a", "b")]
+    mount = Repository.mount
+    monkeypatch.setattr(Repository, "mount", lambda self, descriptor, source: source.path == "app" or mount(self, descriptor, source))
+    result = copy_all(jobs)
+    assert (result.blobs.sent, result.blobs.mounted) == (2, 2)
+    assert all(has_layer(source, name) for name in ("a", "b"))
+
+
+def has_layer(side: Side, name: str) -> bool:
+    """Whether the layer of ``name:1`` is there to its last byte."""
+    repository = side.repository(name)
+    return repository.has(repository.manifest("1").layers[0])
+
+
+def test_tags_that_are_not_there_cost_one_request_each(source: Side, destination: Side) -> None:
+    for tag in ("1", "2", "3"):
+        make_image(source.port, "app", tag, layer(tag.encode()))
+    assert destination.repository("other").find("1") is None
+    destination.server.forget()
+    copy(source.repository("app"), destination.repository("app"), ["1", "2", "3"])
+    assert [request for request in destination.server.requests if request[0] == "GET" and "/manifests/" in request[1]] == []
+    assert destination.server.counts["HEAD"] == 3
 
 
 def test_child_of_an_index_that_was_deleted_at_the_destination_is_copied_though_the_tag_is_unchanged(
