@@ -9,15 +9,18 @@ import os
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from bench import wrk
 from bench.link import ROUND_TRIP, link_to
 from bench.measure import REGCTL, Result, find_crane, in_turn, progress, run, said
-from bench.repositories import filled, registry
+from bench.repositories import Filled, filled, registry
 from registry_tool.oci import manifest
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
+from registry_tool.oci.manifest import ACCEPT
 from registry_tool.targets.registry import open_registry
 
 IMAGES = 10
@@ -85,11 +88,25 @@ def _mirror(runs: int, source: str) -> Iterator[Result]:
     with registry() as destination, link_to(int(source.rpartition(":")[2])) as link, tempfile.TemporaryDirectory(prefix="bench-") as folder:
         near = _unchanged(runs, of.name, destination, Path(folder))
         yield Result(name=f"mirror of {TAGS} tags, nothing new / skopeo sync", ours=near["ours"], theirs=near["skopeo"], most=0.1)
+        if shutil.which("wrk") is not None:
+            limit = _limit(runs, (of, replace(of, host=destination, path=f"mirror/{of.path.rpartition('/')[2]}")))
+            note = f"GETs of the same tags of both registries over {wrk.CONNECTIONS} connections, by the rate of wrk"
+            name = f"mirror of {TAGS} tags, nothing new / the registries' own limit"
+            yield Result(name=name, ours=near["ours"], theirs=limit, most=2.5, note=note)
         # One run takes skopeo many seconds.
         far = _unchanged(1, f"{link.address}/{of.path}", destination, Path(folder))
     note = f"the source is behind a proxy of its own: {1000 * ROUND_TRIP:g} ms for a round trip"
     name = f"mirror of {TAGS} tags over {1000 * ROUND_TRIP:g} ms, nothing new / skopeo sync"
     yield Result(name=name, ours=far["ours"], theirs=far["skopeo"], most=0.1, note=note)
+
+
+def _limit(runs: int, sides: Sequence[Filled]) -> list[float]:
+    """Seconds that the registries of a mirror need to say what each tag stands for: one after the other, as they share the machine."""
+
+    def once() -> float:
+        return sum(wrk.seconds_for(side.host, [f"/v2/{side.path}/manifests/{tag}" for tag in side.tags], accept=ACCEPT) for side in sides)
+
+    return [once() for _ in range(runs)]
 
 
 def _unchanged(runs: int, source: str, destination: str, folder: Path) -> dict[str, list[float]]:
