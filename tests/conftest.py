@@ -20,12 +20,13 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from registry_tool import server
 from registry_tool.base import concurrency, resources
+from registry_tool.base.deadline import Deadline, poll
 from registry_tool.base.dirs import AppDirs
 from registry_tool.base.errors import NotFound, Unreachable
 from registry_tool.base.progress import SILENT
 from registry_tool.engine import Engine, connect
 from registry_tool.local import registry as local_registry
-from registry_tool.local.base_images import PYTHON, REDIS, REGISTRY, Base, BaseImageResolver, wheels
+from registry_tool.local.base_images import PYTHON, REDIS, REGISTRY, Base, BaseImageResolver, wheelhouse, wheels
 from registry_tool.local.bring_up import registry_up
 from registry_tool.local.registry import LocalRegistry
 from registry_tool.targets.registry import Registry, Repository, open_registry
@@ -117,6 +118,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     folders: Path = getattr(session.config, "_tmp_path_factory").getbasetemp()  # noqa: B009 - pytest has no other name for it
     with connect() as engine:
+        # What was asked for last, the engine may still be doing: containers that remove themselves, builds that were broken off.
+        poll(lambda: not differences(before, engine, folders), Deadline(60), pause=1.0)
         lines = session.config.stash[_DAMAGE] = differences(before, engine, folders)
     if lines and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -252,7 +255,7 @@ def local(session_engine: Engine, session_dirs: AppDirs) -> Iterator[LocalRegist
     """A real registry container of the session's own, on a port that nobody has."""
     name = unique_name()
     try:
-        yield registry_up(session_engine, session_dirs, name=name, port=free_port()).up.registry
+        yield registry_up(session_engine, session_dirs, name=name, port=free_port(), timeout=600).up.registry
     finally:
         local_registry.down(session_engine, name, volumes=True)
 
@@ -355,7 +358,9 @@ def kept_cache(session_engine: Engine, session_dirs: AppDirs) -> Path:
     for base in (REGISTRY, PYTHON, REDIS):
         _set_aside(bases, base)
     python = bases.ensure(PYTHON)
-    result = wheels(session_engine, python.name, python.id, resources.sample_app() / "requirements.txt", session_dirs.cache, SILENT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wheelhouse, "IDLE_TIMEOUT", 600.0)  # on a busy machine, pip needs seconds before it prints anything
+        result = wheels(session_engine, python.name, python.id, resources.sample_app() / "requirements.txt", session_dirs.cache, SILENT)
     assert result is not None, "the wheels of the sample app are not available"
     return session_dirs.cache
 

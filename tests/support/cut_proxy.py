@@ -11,7 +11,7 @@ from pathlib import Path
 
 from registry_tool.engine import Endpoint
 
-_JOIN = 10.0
+_JOIN = 600.0
 
 
 @dataclass(kw_only=True)

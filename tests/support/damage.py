@@ -70,17 +70,19 @@ def in_this_process() -> Iterator[Damageable]:
             storage.blobs[Digest.parse(digest)] = how(content)
 
     with ExitStack() as running:
+        # Nobody is given it while the registry restarts.
+        port = free_port()
 
-        def start(port: int = 0) -> server.RunningRegistry:
-            return running.enter_context(server.run_registry(server.Application(storage, foreign_urls=True), port=port))
+        def start() -> None:
+            running.enter_context(server.run_registry(server.Application(storage, foreign_urls=True), port=port))
 
-        first = start()
+        start()
 
         def restart() -> None:
             running.close()
-            start(first.port)
+            start()
 
-        yield Damageable(port=first.port, change=change, restart=restart)
+        yield Damageable(port=port, change=change, restart=restart)
 
 
 @contextmanager

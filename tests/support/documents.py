@@ -21,7 +21,7 @@ from tests.support.private_engine import PrivateEngine
 DOCUMENTS = [ROOT / "README.md", ROOT / "README.zh.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 _BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
-_LOOK = "import urllib.request as web; print(web.urlopen('http://localhost:4000/', timeout=5).read().decode())"
+_LOOK = "import urllib.request as web; print(web.urlopen('http://localhost:4000/', timeout=60).read().decode())"
 
 
 def blocks(document: Path, language: str) -> list[str]:
@@ -122,7 +122,7 @@ class Reader:
     def _until(self, line: str, what: str) -> None:
         deadline = time.monotonic() + 600
         while subprocess.run(self._shell(line), env=self._environment(), capture_output=True, timeout=600, check=False).returncode != 0:
-            assert time.monotonic() < deadline, f"{what}: not within 60 s"
+            assert time.monotonic() < deadline, f"{what}: not within 600 s"
             time.sleep(0.1)
 
     def _filled(self, line: str) -> str:

@@ -11,14 +11,17 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest import mock
+
+from registry_tool.transport import transport
 
 JSON = "application/json"
-_JOIN = 60.0
+_JOIN = 600.0
 """Seconds that a thread has to see the end of its connection."""
 
 
@@ -73,6 +76,11 @@ class _Server(ThreadingHTTPServer):
         with self._lock:
             self._connections[request] = thread
             thread.start()
+
+    def connections(self) -> int:
+        """How many are open."""
+        with self._lock:
+            return len(self._connections)
 
     def close_request(self, request: Any) -> None:
         with self._lock:
@@ -194,12 +202,16 @@ def _body(handler: BaseHTTPRequestHandler) -> bytes:
 def fake_server(
     respond: Callable[[ReceivedRequest], Reply], *, address: str = "127.0.0.1", certificate: Path | None = None
 ) -> Iterator[FakeServer]:
-    """A server for the block, on a free port."""
+    """A server for the block, on a free port. Clients wait for the TLS handshake of one with a ``certificate`` as long as it takes:
+    after a second, as usual, they would take it for plain HTTP on a busy machine.
+    """
     fake = FakeServer(respond, address, certificate)
+    patient = nullcontext() if certificate is None else mock.patch.object(transport, "TRIAL_TIMEOUT", 600.0)
     thread = threading.Thread(target=fake.server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
-        yield fake
+        with patient:
+            yield fake
     finally:
         fake.ended.set()
         fake.server.shutdown()

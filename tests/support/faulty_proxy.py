@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+from registry_tool.base.deadline import Deadline, poll
 from tests.support.fake_server import JSON, ReceivedRequest, Reply, fake_server
 
 Forward = Callable[[ReceivedRequest], Reply]
@@ -63,6 +64,8 @@ class FaultyProxy:
     port: int = 0
     requests: list[ReceivedRequest] = field(default_factory=list)
     """The received requests, in order."""
+    connections: Callable[[], int] = lambda: 0
+    """How many connections to it are open."""
     _rules: list[_Rule] = field(default_factory=list)
     _idle: list[http.client.HTTPConnection] = field(default_factory=list)
     """Connections to the registry for the next requests."""
@@ -79,6 +82,15 @@ class FaultyProxy:
         with self._lock:
             self._rules.clear()
             self.requests.clear()
+
+    def settle(self) -> None:
+        """Wait until all that a process sent which has ended is handled: what it sent may not have been forwarded yet."""
+        # The server accepts this connection after those of the process, and closes theirs at their ends.
+        with socket.create_connection(("127.0.0.1", self.port), timeout=600) as connection:
+            connection.sendall(b"\x16")  # as TLS begins: it is refused, and no request
+            while connection.recv(65536):
+                pass
+        assert poll(lambda: self.connections() == 0, Deadline(600))
 
     def request_counts(self) -> Counter[tuple[str, str, str]]:
         """How often each (method, path, range) was requested; the range is empty where there was none."""
@@ -145,7 +157,7 @@ def faulty_proxy(target: int) -> Iterator[FaultyProxy]:
     """A proxy of the registry on port ``target`` of loopback, for the block."""
     proxy = FaultyProxy(target)
     with fake_server(proxy.respond) as fake:
-        proxy.host, proxy.port = fake.host, fake.port
+        proxy.host, proxy.port, proxy.connections = fake.host, fake.port, fake.server.connections
         try:
             yield proxy
         finally:

@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from registry_tool.base.deadline import Deadline, poll
+
 READY_WITHIN = 600.0
 Done = subprocess.CompletedProcess[str]
 
@@ -141,19 +143,28 @@ class PrivateEngine:
         if not self._answers():
             self.kill()
             self.start()
-        self._remove("ps -aq", "rm -fv")
-        self._remove("volume ls -q", "volume rm -f")
-        self._remove("network ls -q --filter type=custom", "network rm")
+        for listing, removal in (
+            ("ps -aq", "rm -fv"),
+            ("volume ls -q", "volume rm -f"),
+            ("network ls -q --filter type=custom", "network rm"),
+        ):
+            self._remove(listing, removal)
         if keep_bases:
             names = self._lines("images --format {{.Repository}}:{{.Tag}}")
             self._docker("rmi -f", [name for name in names if not name.startswith("localhost/registry-tool/") and "<none>" not in name])
         else:
             # An image that another one stands on goes with that: what is left is looked at, not what was said.
-            self._docker("rmi -f", self._lines("images -aq --no-trunc"), may_fail=True)
-            assert self._lines("images -aq") == []
+            self._remove("images -aq --no-trunc", "rmi -f")
 
     def _remove(self, listing: str, removal: str) -> None:
-        self._docker(removal, self._lines(listing))
+        """Remove all that is listed, until nothing is: the engine itself may be removing some of it, or still making what a client left."""
+
+        def is_empty() -> bool:
+            names = self._lines(listing)
+            self._docker(removal, names, may_fail=True)
+            return not names
+
+        assert poll(is_empty, Deadline(READY_WITHIN)), f"docker {removal} leaves {self._lines(listing)}"
 
     def _lines(self, listing: str) -> list[str]:
         done = self.run(["docker", *listing.split()])

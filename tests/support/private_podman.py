@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -84,9 +85,14 @@ class PrivatePodman:
                 env=self._environment,
                 cwd="/",
             )
-        if not poll((self.folder / "podman.sock").exists, Deadline(READY_WITHIN)) or service.poll() is not None:
+        if not poll(lambda: self._accepts() or service.poll() is not None, Deadline(READY_WITHIN)) or service.poll() is not None:
             raise RuntimeError((self.folder / "service.log").read_text(errors="replace"))
         return service
+
+    def _accepts(self) -> bool:
+        """Whether it takes connections: the socket is there a moment before that."""
+        with socket.socket(socket.AF_UNIX) as trial:
+            return trial.connect_ex(self.socket.removeprefix("unix://")) == 0
 
     def empty(self) -> None:
         """Remove all containers, images and volumes."""

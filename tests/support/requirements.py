@@ -41,7 +41,7 @@ def wait_for_registry(port: int, *, seconds: float = 600) -> None:
     """Come back when a registry answers on ``port`` of loopback, whoever it lets in; fail when none does in time."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
         try:
             connection.request("GET", "/v2/")
             if connection.getresponse().status in (200, 401):

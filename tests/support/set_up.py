@@ -134,9 +134,10 @@ def _fits(inspected: dict[str, Any], parameters: dict[str, str]) -> bool:
 
 @contextmanager
 def served(setup: SetUp, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
-    """The engine for the block, where docker would find it."""
+    """The engine for the block, where docker would find it. The doctor waits for its checks as long as they take."""
     with fake_server(setup.respond) as server:
         monkeypatch.setenv("DOCKER_HOST", f"tcp://{server.host}")
+        monkeypatch.setattr("registry_tool.doctor.run.LIMIT", 600.0)
         yield server
 
 
