@@ -83,7 +83,7 @@ def test_invalid_signal_is_exit_2(typed: Typed, unique: str) -> None:
 
 
 def test_container_name_in_use_is_not_touched(typed: Typed, engine: Engine, shell: str, unique: str) -> None:
-    theirs = engine.run(ContainerSpec(image=shell, name=unique, command=("sleep", "60")))
+    theirs = engine.run(ContainerSpec(image=shell, name=unique, command=("sleep", "600")))
     answer = typed("run", "-d", "--name", unique, "--json", shell, "true")
     assert answer.code == 125
     assert answer.json["error"]["code"] == "conflict"
@@ -104,7 +104,7 @@ def test_a_command_that_cannot_run_is_127_or_126_in_run_and_exec(typed: Typed, e
     assert typed("run", "--rm", "--entrypoint", "/no/such/program", shell).code == 127
     assert typed("run", "--entrypoint", "/etc", shell).code == 126
     assert of(engine, shell) == []
-    typed("run", "-d", "--name", unique, shell, "sleep", "60")
+    typed("run", "-d", "--name", unique, shell, "sleep", "600")
     # Docker 20.10 does not tell them apart.
     assert typed("exec", unique, "/no/such/program").code in (126, 127)
     # Podman's exit code of a command that is a folder is that of any failed exec.
@@ -124,7 +124,7 @@ def test_json_without_detach_is_exit_125(typed: Typed, shell: str) -> None:
 
 
 def test_rm_of_a_running_container_needs_force(typed: Typed, engine: Engine, shell: str, unique: str) -> None:
-    typed("run", "-d", "--name", unique, shell, "sleep", "60")
+    typed("run", "-d", "--name", unique, shell, "sleep", "600")
     assert typed("rm", unique).code == 1
     assert engine.container(unique) is not None
     assert typed("rm", "-f", unique).out == f"{unique}\n"
@@ -132,8 +132,8 @@ def test_rm_of_a_running_container_needs_force(typed: Typed, engine: Engine, she
 
 
 def test_rm_all_shows_the_plan_and_needs_confirmation(typed: Typed, engine: Engine, shell: str, unique: str, local: LocalRegistry) -> None:
-    typed("run", "-d", "--name", unique, shell, "sleep", "60")
-    theirs = engine.run(ContainerSpec(image=shell, name=f"{unique}-theirs", command=("sleep", "60")))
+    typed("run", "-d", "--name", unique, shell, "sleep", "600")
+    theirs = engine.run(ContainerSpec(image=shell, name=f"{unique}-theirs", command=("sleep", "600")))
     answer = spawn("rm", "--all")
     assert answer.code == 2
     assert f"  {unique} (" in answer.err
@@ -159,7 +159,7 @@ def test_rm_all_removes_what_a_killed_verify_left(engine: Engine, tmp_path: Path
 
 
 def test_rm_all_answered_with_no_removes_nothing(typed: Typed, engine: Engine, shell: str, unique: str) -> None:
-    typed("run", "-d", "--name", unique, shell, "sleep", "60")
+    typed("run", "-d", "--name", unique, shell, "sleep", "600")
     with Terminal(["rm", "--all"]) as terminal:
         terminal.wait_for("Go ahead?")
         assert terminal.insist("n\n") == 1
@@ -209,7 +209,7 @@ def test_run_sets_environment_variables(typed: Typed, shell: str, monkeypatch: p
 
 def test_detached_run_prints_the_id(typed: Typed, engine: Engine, shell: str, unique: str) -> None:
     port = free_port()
-    answer = typed("run", "-d", "--name", unique, "-p", f"127.0.0.1:{port}:80", shell, "sleep", "60")
+    answer = typed("run", "-d", "--name", unique, "-p", f"127.0.0.1:{port}:80", shell, "sleep", "600")
     assert answer.code == 0
     result = engine.container(unique)
     assert result is not None
@@ -220,7 +220,7 @@ def test_detached_run_prints_the_id(typed: Typed, engine: Engine, shell: str, un
     document = next(each for each in typed("ps", "-a", "--json").json["containers"] if each["name"] == unique)
     assert document["ours"] == "run"
     assert document["ports"] == [{"host_ip": "127.0.0.1", "host_port": port, "container_port": "80/tcp"}]
-    assert "sleep 60" in row
+    assert "sleep 600" in row
     assert typed("container", "kill", unique).out == f"{unique}\n"
     assert typed("container", "rm", result.id).code == 0
 
@@ -230,7 +230,7 @@ def test_stop_and_kill(typed: Typed, engine: Engine, shell: str, unique: str) ->
     wait_for_words(engine, unique, b"ready")
     assert typed("kill", "-s", "hup", unique).code == 0
     assert engine.wait(unique, timeout=600) == 3
-    typed("run", "-d", "--name", f"{unique}b", shell, "sleep", "60")
+    typed("run", "-d", "--name", f"{unique}b", shell, "sleep", "600")
     assert typed("stop", "-t", "0", f"{unique}b", "--json").json == {"ok": True, "stopped": [f"{unique}b"]}
 
 
@@ -341,7 +341,7 @@ def test_without_sig_proxy_ctrl_c_ends_regctl(engine: Engine, foreground: Callab
 
 
 def test_exec_has_the_commands_streams_and_exit_code(typed: Typed, shell: str, unique: str, local: LocalRegistry) -> None:
-    typed("run", "-d", "--name", unique, shell, "sleep", "60")
+    typed("run", "-d", "--name", unique, shell, "sleep", "600")
     answer = typed("exec", unique, "sh", "-c", "echo out; echo err >&2; exit 7")
     assert (answer.code, answer.out, answer.err) == (7, "out\n", "err\n")
     answer = typed("exec", "-e", "A=1", "-w", "/tmp", "-u", "1:1", unique, "sh", "-c", "echo $A; pwd; id -u")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from registry_tool.base.dirs import AppDirs
-from registry_tool.doctor import registry_checks
+from registry_tool.doctor import registry_checks, run
 from registry_tool.engine import Engine
 from registry_tool.local import registry as local_registry
 from registry_tool.local.bring_up import registry_up
@@ -19,6 +19,12 @@ from tests.support.requirements import free_port
 pytestmark = pytest.mark.engine
 OF_ENGINE = ("engine", "engine-version", "clock", "folders", "https")
 OF_REGISTRY = ("registry", "delete", "write", "stale-cache", "storage")
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check that takes long on a busy machine is waited for."""
+    monkeypatch.setattr(run, "LIMIT", 600.0)
 
 
 @pytest.fixture

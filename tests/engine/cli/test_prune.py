@@ -61,7 +61,7 @@ def test_pulls_are_read_from_the_log_of_the_registry(typed: Typed, engine: Engin
         log = read_pulls(engine, local.address)
         return [reference for (name, reference) in log.pulls if name == unique] if isinstance(log, PullLog) else []
 
-    assert poll(lambda: pulls() == [made.digest], Deadline(60), pause=0.5)
+    assert poll(lambda: pulls() == [made.digest], Deadline(600), pause=0.5)
     typed("prune", "--json", "--keep-pulled-within", "1y", f"{local.address}/{unique}")
     assert pulls() == [made.digest], "what this program reads is no pull"
     document = typed("prune", "--json", "--keep-pulled-within", "1y", f"{local.address}/{unique}").json

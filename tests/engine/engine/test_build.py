@@ -126,7 +126,7 @@ def test_the_engine_stops_a_build_that_is_interrupted(engine: Engine, folder: Pa
             if text == unique:
                 raise KeyboardInterrupt
 
-    (folder / "Dockerfile").write_text(f"FROM {registry_image}\nLABEL run={unique}\nRUN echo {unique}; sleep 60\n")
+    (folder / "Dockerfile").write_text(f"FROM {registry_image}\nLABEL run={unique}\nRUN echo {unique}; sleep 1200\n")
     try:
         engine.build(folder, observer=Interrupts())
     except KeyboardInterrupt:
@@ -174,8 +174,9 @@ def test_build_gets_the_proxies_of_dockers_configuration(build: Build, own_folde
     assert "http://proxy.test:1 mine" in notes.lines
 
 
-def test_the_same_build_is_the_same_image_and_no_cache_is_another(build: Build, registry_image: str) -> None:
-    text = f"FROM {registry_image}\nRUN echo hi > /hi\n"
+def test_the_same_build_is_the_same_image_and_no_cache_is_another(build: Build, registry_image: str, unique: str) -> None:
+    # Another run on the same engine would share the steps, and remove them.
+    text = f"FROM {registry_image}\nRUN echo {unique} > /hi\n"
     first = build(text)
     assert build(text) == first
     assert build(text, no_cache=True) != first

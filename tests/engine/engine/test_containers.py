@@ -6,16 +6,17 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from registry_tool.base.errors import Conflict, EngineError, EngineTimeout, NotFound, PortTaken
-from registry_tool.engine import Container, ContainerSpec, Engine, PortBinding, Privileges
+from registry_tool.engine import Container, ContainerSpec, Engine, PortBinding, Privileges, containers
 from registry_tool.engine.containers import _of_listing, configuration, of_inspection
 from registry_tool.engine.streams import demultiplex
-from tests.support.requirements import wait_for_words
+from tests.support.requirements import free_port, wait_for_words
 
 engine_needed = pytest.mark.engine
 
@@ -27,7 +28,7 @@ def shell(engine: Engine, registry_image: str) -> Iterator[Run]:
     """Runs a shell script in a container; whatever was created is removed in the end."""
     made: list[str] = []
 
-    def run(script: str = "sleep 60", *, start: bool = True, **options: Any) -> Container:
+    def run(script: str = "sleep 600", *, start: bool = True, **options: Any) -> Container:
         spec = ContainerSpec(image=registry_image, entrypoint=("sh", "-c"), command=(script,), **options)
         container = engine.run(spec) if start else engine.create(spec)
         made.append(container.id)
@@ -101,11 +102,10 @@ def test_a_taken_name_is_not_touched(engine: Engine, shell: Run, unique: str) ->
 @engine_needed
 @pytest.mark.parametrize("holder", ["process", "container"])
 def test_a_taken_port_leaves_no_container(engine: Engine, shell: Run, unique: str, holder: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        binding = PortBinding(container_port="80/tcp", host_port=port, host_ip="127.0.0.1")
+    port = free_port()
+    binding = PortBinding(container_port="80/tcp", host_port=port, host_ip="127.0.0.1")
+    with socket.create_server(("127.0.0.1", port)) if holder == "process" else nullcontext():
         if holder == "container":
-            listener.close()
             shell(ports=(binding,))
         with pytest.raises(PortTaken, match=f"port {port} is taken"):
             shell(ports=(binding,), name=unique)
@@ -159,14 +159,14 @@ def test_two_removals_at_once(engine: Engine, shell: Run) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(600)
     assert len(outcomes) == 4
     assert engine.container(running.id) is None
 
 
 @engine_needed
 def test_a_file_that_is_not_there(engine: Engine, shell: Run) -> None:
-    container = shell("ln -s /nowhere /dangling; ln -s /round /round; sleep 60")
+    container = shell("ln -s /nowhere /dangling; ln -s /round /round; sleep 600")
     engine.execute(container.id, ["sh", "-c", "until [ -L /round ]; do sleep 0.05; done"])
     for path in ("/nope", "/nope/nope", "/dangling", "/round", "/etc"):
         assert engine.get_file(container.id, path) is None
@@ -178,7 +178,7 @@ def test_a_file_that_is_not_there(engine: Engine, shell: Run) -> None:
 @engine_needed
 def test_spec_is_applied_completely(engine: Engine, volume: str, network: str, shell: Run, unique: str) -> None:
     made = shell(
-        "echo $GREETING; id -u; sleep 60",
+        "echo $GREETING; id -u; sleep 600",
         name=unique,
         environment={"GREETING": "hello = you"},
         labels={"run": unique},
@@ -233,15 +233,16 @@ def test_the_last_lines_of_a_log(engine: Engine, shell: Run) -> None:
 
 
 @engine_needed
-def test_log_tail_waits_until_the_log_has_settled(engine: Engine, shell: Run) -> None:
-    made = shell("sleep 0.1; echo one; echo; echo two; echo three; exit 1")
+def test_log_tail_waits_until_the_log_has_settled(engine: Engine, shell: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(containers, "_LOG_SETTLES", 600.0)
+    made = shell("sleep 0.1; printf 'one\\n\\ntwo\\nthree\\n'; exit 1")
     assert engine.log_tail(made.id, 3) == ("two", "three"), "an empty line is none"
     assert engine.log_tail(made.id, 10, settle=False) == ("one", "two", "three")
 
 
 @engine_needed
 def test_log_tail_of_a_running_container_is_not_waited_for_without_settle(engine: Engine, shell: Run) -> None:
-    assert engine.log_tail(shell("sleep 60").id, 3, settle=False) == ()
+    assert engine.log_tail(shell("sleep 600").id, 3, settle=False) == ()
 
 
 @engine_needed
@@ -294,7 +295,7 @@ def test_files_go_in_before_the_start_and_onto_volumes(engine: Engine, volume: s
 
 @engine_needed
 def test_a_link_to_a_file_is_followed(engine: Engine, shell: Run) -> None:
-    made = shell("echo content > /file; ln -s /file /tmp/one; ln -s one /tmp/two; touch /ready; sleep 60")
+    made = shell("echo content > /file; ln -s /file /tmp/one; ln -s one /tmp/two; touch /ready; sleep 600")
     engine.execute(made.id, ["sh", "-c", "until [ -e /ready ]; do sleep 0.05; done"])
     assert engine.get_file(made.id, "/tmp/two") == b"content\n"
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture
 def container(engine: Engine, registry_image: str) -> Iterator[str]:
-    made = engine.run(ContainerSpec(image=registry_image, entrypoint=("sleep",), command=("60",)))
+    made = engine.run(ContainerSpec(image=registry_image, entrypoint=("sleep",), command=("600",)))
     yield made.id
     if engine.container(made.id) is not None:
         engine.remove(made.id, force=True)

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ def registry(engine: Engine, image: str, **options: Any) -> Iterator[str]:
 def _await(port: int) -> None:
     deadline = time.monotonic() + 600
     while True:
-        connection = HTTPConnection("127.0.0.1", port, timeout=5)
+        connection = HTTPConnection("127.0.0.1", port, timeout=60)
         try:
             connection.request("GET", "/v2/")
             connection.getresponse()
@@ -143,7 +143,7 @@ def _answer_all(listener: socket.socket, answer: bytes) -> None:
             connection, _ = listener.accept()
         except OSError:
             return
-        with connection:
+        with connection, suppress(OSError):  # it may be closed before the answer
             connection.recv(65536)
             connection.sendall(answer)
 
@@ -192,7 +192,7 @@ def test_push_and_pull_round_trip(engine: Engine, local: LocalRegistry, tiny_ima
     again = engine.push(name)
     assert (again.digest, again.bytes_moved) == (pushed.digest, 0)
     assert list(again.layers.values()) == (["Layer already exists"] if reports_layers(engine) else [])
-    assert engine.can_pull(name, timeout=10)
+    assert engine.can_pull(name, timeout=600)
     assert not engine.can_pull(f"{name}-no", timeout=10)
 
     for known in (name, *image.names):
@@ -228,7 +228,7 @@ def test_with_a_password(engine: Engine, guarded: str, tiny_image: MakeImage, un
     name = tiny(tiny_image, guarded, unique)
     pushed = engine.push(name).digest
     assert engine.pull(name, expected=pushed).digest == pushed
-    assert engine.can_pull(name, timeout=10)
+    assert engine.can_pull(name, timeout=600)
 
 
 def test_with_a_password_for_the_namespace_in_a_named_file(

@@ -23,9 +23,9 @@ from tests.support.engine_snapshot import unique_name
 from tests.support.registry_over_http import ask, push_tag
 from tests.support.requirements import free_port
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
-WAIT = 120.0
+WAIT = 600.0
 
 
 class Pair:
@@ -146,6 +146,9 @@ def test_new_proxy_whose_upstream_is_silent_or_gone_is_not_kept(pair: Pair) -> N
         pair.engine.start(silent.id)
         running = pair.engine.container(silent.id)
         assert running is not None
+        # Until it listens, connections are refused.
+        table = ("sh", "-c", "cat /proc/net/tcp /proc/net/tcp6")
+        assert poll(lambda: f":{5000:04X} " in pair.engine.execute(silent.id, table)[1].decode(), Deadline(WAIT))
         address = next(iter(running.networks.values()))
         with pytest.raises(RegistryUnreachable, match="cannot be used from the registry's container: it does not answer"):
             pair.up(name, port=free_port(), proxy=Proxy(url=f"http://{address}:5000"))

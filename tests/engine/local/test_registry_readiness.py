@@ -18,7 +18,7 @@ from registry_tool.engine import ContainerSpec, Endpoint, Engine
 from registry_tool.local import registry as local_registry
 from registry_tool.local.registry import LocalRegistry, PortState, is_ready, probe_port, readiness, wait_until_ready
 from tests.support.registry_over_http import ask
-from tests.support.requirements import free_port
+from tests.support.requirements import free_port, wait_for_words
 
 OURS = {"Docker-Distribution-Api-Version": "registry/2.0"}
 HTML = {"Content-Type": "text/html; charset=utf-8"}
@@ -56,6 +56,7 @@ def registry(engine: Engine, registry_image: str, unique: str) -> Iterator[Local
     """A registry that publishes no port: it answers inside its container alone. Tests put a port of theirs on it."""
     container = engine.run(ContainerSpec(image=registry_image, name=unique))
     try:
+        wait_for_words(engine, container.id, b"listening on")
         yield LocalRegistry(
             name=unique, port=0, container_id=container.id, container_name=unique, image=registry_image, volume="", state="running"
         )
@@ -117,12 +118,12 @@ def test_wait_ends_when_the_registry_responds(engine: Engine, registry: LocalReg
     def late() -> None:
         time.sleep(0.3)
         with _serving(200, OURS, port=port):
-            ready.wait(20)
+            ready.wait(600)
 
     thread = threading.Thread(target=late)
     thread.start()
     try:
-        wait_until_ready(engine, replace(registry, port=port), timeout=20)
+        wait_until_ready(engine, replace(registry, port=port), timeout=600)
     finally:
         ready.set()
         thread.join()
@@ -201,6 +202,7 @@ def test_registry_without_response_shows_its_log(engine: Engine, registry_image:
         name=unique, port=free_port(), container_id=container.id, container_name=unique, image=registry_image, volume="", state="running"
     )
     try:
+        wait_for_words(engine, container.id, b"still thinking")
         with pytest.raises(RegistryUnreachable, match="neither here nor inside") as failure:
             wait_until_ready(engine, silent, timeout=0.3)
     finally:

@@ -130,7 +130,7 @@ def test_certificate_is_renewed_before_it_ends_and_settings_outlive_the_containe
     old = replace(stored.tls, certificate=ended.certificate, key=ended.key)
     volume_state.write(engine, again.container_id, replace(stored, tls=old))
     engine.restart(again.container_id)
-    local_registry.wait_until_ready(engine, again, timeout=60)
+    local_registry.wait_until_ready(engine, again, timeout=600)
     with pytest.raises(ssl.SSLCertVerificationError, match="expired"):
         ask(again, trusted)
     renewed = up()

@@ -37,7 +37,7 @@ def bring(engine: Engine, registry_image: str, unique: str, tmp_path: Path) -> I
     used = {unique}
 
     def up(**options: Any) -> UpResult:
-        arguments: dict[str, Any] = {"image": lambda: registry_image, "name": unique, "state": tmp_path, **options}
+        arguments: dict[str, Any] = {"image": lambda: registry_image, "name": unique, "state": tmp_path, "timeout": 600.0, **options}
         used.add(arguments["name"])
         return local_registry.up(engine, **arguments)
 
@@ -330,9 +330,9 @@ def test_up_waits_for_another_command_with_a_note(bring: Bring, engine: Engine, 
     waiting = threading.Thread(target=lambda: done.append(bring(observer=notes)))
     with files.lock(lock):
         waiting.start()
-        assert notes.heard.wait(20)
+        assert notes.heard.wait(600)
         assert not done
-    waiting.join(20)
+    waiting.join(600)
 
     assert notes.lines == [f"waiting for another command that is busy with the registry {unique!r}"]
     assert [up.registry for up in done] == [first.registry]
@@ -474,7 +474,7 @@ from registry_tool.local import registry as local_registry
 from registry_tool.engine import connect
 name, image, state = sys.argv[1:]
 with connect() as engine:
-    print(local_registry.up(engine, image=lambda: image, name=name, state=Path(state)).registry.container_id)
+    print(local_registry.up(engine, image=lambda: image, name=name, state=Path(state), timeout=600).registry.container_id)
 """
     states = [tmp_path / ("one" if one_state else str(number)) for number in range(count)]
     command = [sys.executable, "-c", code, unique, registry_image]

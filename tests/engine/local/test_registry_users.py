@@ -80,7 +80,7 @@ def test_users_of_a_stopped_registry_are_changed_too(engine: Engine, registry: L
     engine.stop(registry.container_id)
     local_registry.add_user(engine, Auth(user="mary", password=SECOND), unique, state=tmp_path)
     engine.start(registry.container_id)
-    local_registry.wait_until_ready(engine, registry, timeout=60)
+    local_registry.wait_until_ready(engine, registry, timeout=600)
     assert (status(registry, "mary", SECOND), status(registry, "john", FIRST)) == (200, 200)
 
 

@@ -316,10 +316,17 @@ class TestPackages:
         assert (again.id, again.source) == (first.id, "packages")
 
     def test_concurrent_resolvers_build_once(self, engine: Engine, base: Base, tmp_path: Path) -> None:
-        first, second = _child(engine, base, tmp_path), _child(engine, base, tmp_path)
-        ended = [_ended(first), _ended(second)]
-        assert sorted(line for lines in ended for line in lines if line.startswith("source")) == ["source engine", "source packages"]
-        assert sum("waiting for it" in line for lines in ended for line in lines) == 1
+        lock = tmp_path / "bases" / f"{base.role}.lock"
+        lock.parent.mkdir()
+        # Both wait for this process: otherwise the second may begin after the first has ended.
+        with files.lock(lock):
+            children = [_child(engine, base, tmp_path) for _ in range(2)]
+            for child in children:
+                assert child.stdout is not None
+                next(line for line in child.stdout if "waiting for it" in line)
+        lines = [line for child in children for line in _ended(child)]
+        assert sorted(line for line in lines if line.startswith("source")) == ["source engine", "source packages"]
+        assert not any("waiting for it" in line for line in lines), "it is said once"
 
     @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
     def test_killed_build_leaves_a_clean_start(self, number: signal.Signals, engine: Engine, base: Base, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from registry_tool.base import labels
+from registry_tool.base.deadline import Deadline, poll
 from registry_tool.base.errors import Conflict, EngineTimeout
 from registry_tool.base.progress import SILENT
 from registry_tool.engine import ContainerSpec, Engine, PortBinding
@@ -78,12 +79,15 @@ def _output(engine: Engine, image: str, *command: str, user: str | None = None) 
 
 
 def _until(engine: Engine, container: str, command: Sequence[str]) -> str:
-    output = b""
-    for _ in range(200):
+    status, output = 1, b""
+
+    def ends_well() -> bool:
+        nonlocal status, output
         status, output = engine.execute(container, command)
-        if status == 0:
-            return output.decode()
-    pytest.fail(f"{command} never ended well: {output.decode()}")
+        return status == 0
+
+    assert poll(ends_well, Deadline(600)), f"{command} never ended well: {output.decode()}"
+    return output.decode()
 
 
 class TestRegistry:

@@ -30,10 +30,10 @@ from tests.support.cli_runner import Typed
 from tests.support.engine_snapshot import unique_name
 from tests.support.requirements import free_port, missing
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
-_WAIT = 120.0
-_SERVE = "until [ -f /tmp/server.key ]; do sleep 0.1; done; exec registry serve /etc/docker/registry/config.yml"
+_WAIT = 600.0
+_SERVE = "until [ -f /tmp/ready ]; do sleep 0.1; done; exec registry serve /etc/docker/registry/config.yml"
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ def served(session_engine: Engine, registry_image: str) -> Iterator[Served]:
         server = certificates.issue(authority, addresses=[address], days=2)
         session_engine.put_files(container.id, "/tmp", {"server.crt": (server.certificate, 0o600)})
         session_engine.put_files(container.id, "/tmp", {"server.key": (server.key, 0o600)})
+        # Last: a file is there before its content is.
+        session_engine.put_files(container.id, "/tmp", {"ready": (b"", 0o600)})
         assert poll(lambda: b"listening on" in b"".join(chunk for _, chunk in session_engine.logs(container.id)), Deadline(_WAIT))
         yield Served(host=f"{address}:5000", authority=authority.certificate)
     finally:

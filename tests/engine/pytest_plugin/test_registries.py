@@ -56,7 +56,8 @@ def ours(pytester: pytest.Pytester, engine: Engine) -> list[LocalRegistry]:
 
 
 def hosts(pytester: pytest.Pytester) -> set[str]:
-    return {path.read_text() for path in pytester.path.glob("host-*")}
+    # A file is there before its content is.
+    return {host for path in pytester.path.glob("host-*") if (host := path.read_text())}
 
 
 def locks(state: Path) -> list[str]:
@@ -103,7 +104,7 @@ WAITS = """
     def test_waits(local_registry):
         note(local_registry)
         import time
-        time.sleep(60)
+        time.sleep(600)
 """
 
 

@@ -69,7 +69,7 @@ def test_failed_check_fails_the_test_and_a_passed_report_is_in_junit(inner: pyte
     inner.makepyfile(
         """
         def test_red(pushed, portable):
-            portable(pushed, http="4000:5000/v2/", status=418, timeout=1)
+            portable(pushed, http="4000:5000/v2/", status=418, timeout=10)
 
         def test_green(pushed, portable):
             certificate = portable(pushed, http="4000:5000/v2/", status=200)

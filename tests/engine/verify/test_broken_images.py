@@ -213,7 +213,7 @@ class _Each:
 
 
 def _spec(name: str, more: Mapping[str, object] | None = None) -> VerifySpec:
-    members: dict[str, object] = {"image": reference(name), "probes": (PAGE,), "timeout": 20.0, **(more or {})}
+    members: dict[str, object] = {"image": reference(name), "probes": (PAGE,), "timeout": 60.0, **(more or {})}
     return VerifySpec(**members)  # type: ignore[arg-type]
 
 

@@ -88,7 +88,7 @@ def test_good_image_passes_every_check(
         environment={"COLOUR": "blue"},
         probes=(
             PAGE,
-            Http(published=4000, container=80, path="/json", json=(("greeting", "Hello World!"),), within=5.0),
+            Http(published=4000, container=80, path="/json", json=(("greeting", "Hello World!"),), within=60.0),
             Http(published=4000, container=80, path="/gone", status=410),
             Tcp(published=4001, container=80),
             Exec.parse("""python3 -c "import os; assert os.environ['COLOUR'] == 'blue'" """),
