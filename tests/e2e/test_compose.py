@@ -260,7 +260,7 @@ def test_beside_ours_compose_s_has_another_port_and_the_same_content(
     other = free_port()
 
     compose("up", "-d", REGISTRY_TOOL_PORT=str(other))
-    local_registry.wait_until_ready(engine, local_registry.lookup.find_containers(engine, unique)[1], timeout=30)
+    local_registry.wait_until_ready(engine, local_registry.lookup.find_containers(engine, unique)[1], timeout=600)
 
     assert tags(other, "john/app") == ["from-up"]
     assert bring().registry == first.registry

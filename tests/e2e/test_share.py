@@ -286,10 +286,14 @@ def _scan(share: Share) -> None:
         assert not any(secret.decode() in text for secret in secrets)
     holders = []
     for top in (share.folder, share.server.folder / "data" / "volumes", share.server.folder / "data" / "containers"):
-        for path in top.rglob("*"):
-            if path.is_symlink() or not path.is_file() or path.is_relative_to(share.peer.folder) or "podman" in path.parts[-3:]:
-                continue
-            if any(secret in path.read_bytes() for secret in secrets):
+        for path in (Path(folder, name) for folder, _, names in os.walk(top) for name in names):
+            try:
+                if path.is_symlink() or not path.is_file() or path.is_relative_to(share.peer.folder) or "podman" in path.parts[-3:]:
+                    continue
+                holds, mode = any(secret in path.read_bytes() for secret in secrets), stat.S_IMODE(path.stat().st_mode)
+            except FileNotFoundError:
+                continue  # the engine renames what it writes
+            if holds:
                 holders.append(path.name)
-                assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, f"others may read {path}"
+                assert mode & 0o077 == 0, f"others may read {path}"
     assert {"ca.pem", "password", "server.key"} <= set(holders)

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -162,15 +163,18 @@ def test_killed_process_leaves_what_the_next_run_finishes(
     request: pytest.FixtureRequest, typed: Typed, line: FaultyProxy, name: str, at: int
 ) -> None:
     command: Command = request.getfixturevalue(name)
-    process = subprocess.Popen([*REGCTL, *command(line.host)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    started: Future[subprocess.Popen[bytes]] = Future()
 
     def kill(asked: ReceivedRequest, forward: Forward) -> Reply:
+        process = started.result(600)
         process.kill()
         process.wait()
         return Reply(hang_up=True)
 
-    line.inject(kill, after=at)
-    assert process.wait(600) == -signal.SIGKILL
+    line.inject(kill, after=at)  # before it starts: its requests are counted from the first one on
+    started.set_result(subprocess.Popen([*REGCTL, *command(line.host)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+    assert started.result().wait(600) == -signal.SIGKILL
+    line.settle()
     line.reset()
     there = tags_at(line.host)
     assert set(KEPT if name == "prune" else ()) <= there <= set(TAGS)
