@@ -86,7 +86,7 @@ def test_atomic_write_folder_instead_of_the_file_is_an_error(tmp_path: Path) -> 
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-@pytest.mark.parametrize("content", [b"", b"x", os.urandom(1 << 20)])
+@pytest.mark.parametrize("content", [b"", b"x", os.urandom(1 << 20)], ids=["empty", "one byte", "1 MiB"])
 def test_atomic_write_creates_folder_and_sets_mode(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a" / "b" / "file"
     files.atomic_write(path, content, mode=0o640)

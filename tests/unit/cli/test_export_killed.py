@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import time
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ NAMES = ("a:1", "b:1")
 def run_killed(server: RecordingServer, at: int, *arguments: str, after: float = 0) -> None:
     """Run a command that is killed ``after`` seconds while the server handles its request number ``at`` for content or an upload."""
     count = 0
-    process = subprocess.Popen([*REGCTL, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    started: Future[int] = Future()
 
     def instead(method: str, path: str) -> Reply | None:
         nonlocal count
@@ -31,10 +32,12 @@ def run_killed(server: RecordingServer, at: int, *arguments: str, after: float =
             count += 1
             if count == at:
                 time.sleep(after)
-                os.kill(process.pid, signal.SIGKILL)
+                os.kill(started.result(600), signal.SIGKILL)
         return None
 
-    server.instead = instead
+    server.instead = instead  # before it starts: its requests are counted from the first one on
+    process = subprocess.Popen([*REGCTL, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    started.set_result(process.pid)
     output = process.communicate(timeout=600)[0]
     server.instead = lambda method, path: None
     server.settle()

@@ -178,7 +178,7 @@ def test_deletion_that_is_killed_is_listed_and_restored(typed: Typed, name: str,
 
     def hang(received: ReceivedRequest, forward: Forward) -> Reply:
         reached.set()
-        released.wait(60)
+        released.wait(600)
         return Reply(status=500)
 
     with faulty_proxy(registry.port) as proxy:
@@ -187,7 +187,7 @@ def test_deletion_that_is_killed_is_listed_and_restored(typed: Typed, name: str,
         arguments = ["--registry", proxy.host, "delete", "--yes", f"{name}:v*"]
         process = subprocess.Popen([*REGCTL, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            assert reached.wait(60)
+            assert reached.wait(600)
         finally:
             process.kill()
             process.wait()

@@ -172,7 +172,7 @@ class TestRun:
         with pytest.raises(KeyboardInterrupt):
             packages._run(["sh", "-c", "sleep 600 & echo $!; wait"], tmp_path, interrupted)
         # The signal is sent; when it arrives is the kernel's affair.
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 600
         while _lives(child[0]) and time.monotonic() < deadline:
             time.sleep(0.02)
         assert not _lives(child[0])
@@ -234,7 +234,7 @@ class TestReal:
         # A process of its own that gives up root; forked, because the files of this installation need not be readable by it.
         process = multiprocessing.get_context("fork").Process(target=_as_nobody, args=(anybodys,))
         process.start()
-        process.join(100)
+        process.join(600)
         assert process.exitcode == 0
         assert (anybodys / "rootfs.tar").stat().st_uid == NOBODY
         with tarfile.open(anybodys / "rootfs.tar") as tar:

@@ -63,6 +63,8 @@ class TestFetch:
         for name in ("PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_NO_INDEX"):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+        # Until it prints something for the first time, pip needs seconds on a busy machine.
+        monkeypatch.setattr(wheelhouse, "IDLE_TIMEOUT", 600.0)
         monkeypatch.setattr(wheelhouse, "_interpreter", lambda engine, base_image, base_id, folder: MUSL)
 
     @pytest.fixture

@@ -43,7 +43,7 @@ def run_in_process(pytester: pytest.Pytester, *options: str) -> pytest.RunResult
     return pytester.runpytest_inprocess(*PLUGIN, *options)
 
 
-def run(pytester: pytest.Pytester, *options: str, timeout: float = 100) -> pytest.RunResult:
+def run(pytester: pytest.Pytester, *options: str, timeout: float = 600) -> pytest.RunResult:
     """A run in a process of its own."""
     return pytester.runpytest_subprocess(*PLUGIN, *options, timeout=timeout)
 

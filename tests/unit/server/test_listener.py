@@ -16,6 +16,7 @@ from registry_tool import server
 from registry_tool.server.listener import MAX_UNREAD, Server, run_server
 from registry_tool.server.messages import Environ, IncompleteBody, StartResponse
 from tests.support.open_files import open_files
+from tests.support.requirements import free_port
 
 
 class Echo:
@@ -186,7 +187,7 @@ def test_error_of_the_application_ends_one_request() -> None:
 
 def test_registry_listens_during_the_block_only() -> None:
     before = set(threading.enumerate())
-    with server.run_registry() as running:
+    with server.run_registry(port=free_port()) as running:  # which nobody else is given afterwards
         kept = socket.create_connection(("127.0.0.1", running.port), timeout=60)
         kept.sendall(b"GET /v2/ HTTP/1.1\r\nHost: h\r\n\r\n")
         assert kept.recv(65536).startswith(b"HTTP/1.1 200 OK")
