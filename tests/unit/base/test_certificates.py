@@ -173,7 +173,7 @@ def test_keys_that_others_made(kind: str, tmp_path: Path) -> None:
     ]
     words += ["-addext", "subjectAltName=DNS:box"]
     words += ["-passout", "pass:secret"] if kind == "encrypted" else ["-nodes"]
-    subprocess.run(words, check=True, capture_output=True, timeout=120)
+    subprocess.run(words, check=True, capture_output=True, timeout=600)
     pair = KeyPair(certificate=certificate.read_bytes(), key=key.read_bytes())
     if kind == "encrypted":
         with pytest.raises(InvalidCertificate, match="needs a password"):

@@ -182,7 +182,7 @@ def test_main_runs_in_another_thread(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_closed_pipe_prints_no_error() -> None:
     shell = f"{shlex.join(REGCTL)} --help | true; {shlex.join(REGCTL)} completion bash | head -c1"
-    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False, timeout=600)
     assert done.stderr == ""
 
 
@@ -192,7 +192,7 @@ def test_full_disk_is_an_error_in_two_lines(arguments: str) -> None:
     # What is buffered is written once more when Python ends.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     shell = ["bash", "-c", f"{shlex.join(REGCTL)} {arguments} > /dev/full"]
-    done = subprocess.run(shell, capture_output=True, text=True, check=False, timeout=60, env=environment)
+    done = subprocess.run(shell, capture_output=True, text=True, check=False, timeout=600, env=environment)
     assert done.returncode == (2 if "push" in arguments else 1)
     assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["regctl", "hint"]
 
@@ -201,14 +201,14 @@ def test_full_disk_is_an_error_in_two_lines(arguments: str) -> None:
 @pytest.mark.parametrize(("arguments", "code"), [("push", 2), ("--help", 0), ("list-tags localhost:1/x", 3), ("push --json", 2)])
 def test_errors_on_a_full_disk_keep_their_exit_code(arguments: str, code: int) -> None:
     shell = ["bash", "-c", f"{shlex.join(REGCTL)} {arguments} 2> /dev/full"]
-    assert subprocess.run(shell, stdout=subprocess.DEVNULL, check=False, timeout=60).returncode == code
+    assert subprocess.run(shell, stdout=subprocess.DEVNULL, check=False, timeout=600).returncode == code
 
 
 def test_closed_standard_streams_are_no_error() -> None:
     me = " ".join(map(shlex.quote, REGCTL))
     for command, code in (("down --volumes --name x <&-", 2), ("--help >&-", 0), ("nope 2>&-", 2)):
         environment = {**os.environ, "DOCKER_HOST": NOWHERE} if "down" not in command else None
-        done = subprocess.run(["bash", "-c", f"{me} {command}"], capture_output=True, text=True, check=False, timeout=60, env=environment)
+        done = subprocess.run(["bash", "-c", f"{me} {command}"], capture_output=True, text=True, check=False, timeout=600, env=environment)
         assert "Traceback" not in done.stderr
         assert "bug" not in done.stderr
         assert done.returncode in (code, 3 if "down" in command else code)
@@ -231,7 +231,7 @@ def test_help_imports_no_library_but_click() -> None:
         "ours = [name for name in sys.modules if name.startswith(rooms)]; "
         "sys.exit(f'{heavy} {ours}' if heavy or ours else code)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
 
 
@@ -306,7 +306,7 @@ def test_completion_script_is_for_the_name_that_was_called(capsys: pytest.Captur
 
 def test_bash_accepts_the_completion_script() -> None:
     script = f"source <({shlex.join(REGCTL)} completion bash) && complete -p regctl"
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
     assert "regctl" in done.stdout
 

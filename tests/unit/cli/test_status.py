@@ -38,7 +38,7 @@ def test_status_imports_no_module_that_builds_creates_or_transfers_and_lists_twi
     with fake_engine({"GET /containers/json": reply([])}) as (engine, server):
         before = len(server.requests)
         environment = {**os.environ, "DOCKER_HOST": engine.endpoint.url, "XDG_STATE_HOME": str(tmp_path)}
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=environment)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600, env=environment)
         requests = [call(request) for request in server.requests[before:]]
     assert (done.returncode, done.stderr) == (1, "\n")
     assert done.stdout.startswith("no local registry; ")

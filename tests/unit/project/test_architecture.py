@@ -96,7 +96,7 @@ BREACHES = (
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
     program = "from importlinter.cli import lint_imports_command; lint_imports_command()"
     return subprocess.run(
-        [sys.executable, "-c", program, "--no-logo", "--no-cache"], cwd=folder, capture_output=True, text=True, timeout=100
+        [sys.executable, "-c", program, "--no-logo", "--no-cache"], cwd=folder, capture_output=True, text=True, timeout=600
     )
 
 

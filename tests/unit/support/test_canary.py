@@ -93,7 +93,7 @@ def run(folder: Path, body: str, *options: str, conftest: str = CONFTEST) -> sub
     paths = f"{repository}{os.pathsep}{os.environ['PYTHONPATH']}"
     environment = {**os.environ, "PYTHONPATH": paths, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     command = [sys.executable, "-m", "pytest", *words, str(folder / "test_it.py")]
-    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=100, check=False)
+    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
 
 
 def in_workers(number: int) -> tuple[str, ...]:

@@ -412,7 +412,7 @@ def test_example_is_the_tutorials_stack() -> None:
 @pytest.mark.compose
 def test_example_is_accepted_by_compose() -> None:
     program = ["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]
-    done = subprocess.run([*program, "-f", str(EXAMPLE), "config"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*program, "-f", str(EXAMPLE), "config"], capture_output=True, text=True, timeout=600)
     if "is not a docker command" in done.stderr:
         missing("compose", "there is neither docker-compose nor docker compose")
     assert done.returncode == 0, done.stderr
