@@ -34,6 +34,8 @@ AppliedStatus = Literal["copied", "unchanged", "replaced", "skipped", "planned",
 SAMPLE = "app"
 """The folder with the sample app."""
 
+_Copied = tuple[dict[str, tuple[AppliedStatus, RegistryToolError | None]], BlobCounts]
+"""What became of each destination, and the blobs."""
 _DIGEST = re.compile(r"sha(?:256|512):[0-9a-f]{64,128}")
 
 
@@ -54,13 +56,15 @@ class AppliedImage:
 class BundleApplied:
     """The result. ``loaded`` are images that the engine was given; ``problems`` damage that was found before anything was read whole."""
 
-    JSON_MEMBERS: ClassVar = "registry images loaded blobs problems seconds"
+    JSON_MEMBERS: ClassVar = "registry images loaded blobs problems rebuilt seconds"
     registry: str
     images: tuple[AppliedImage, ...]
     blobs: BlobCounts
     seconds: float
     loaded: tuple[str, ...] = ()
     problems: tuple[BundleProblem, ...] = field(default=(), repr=False)
+    rebuilt: tuple[str, ...] = ()
+    """Volumes that were lost or damaged, and made of the others and parity as they were read."""
 
     @property
     def failures(self) -> tuple[RegistryToolError, ...]:
@@ -110,6 +114,8 @@ def apply_bundle(
     """
     started = time.monotonic()
     problems = quick_problems(bundle)
+    if problems and bundle.recover():
+        problems = quick_problems(bundle)
     if problems and not options.keep_going:
         raise _damaged(bundle, problems)
     hit = hit_images(problems)
@@ -133,13 +139,24 @@ def apply_bundle(
     wanted = [(image, reference) for image, reference in named if rows[image.name].status == "planned"]
     counts = BlobCounts()
     if wanted:
-        copied, counts = _copy(bundle, import_jobs(bundle.images, wanted, open_repository), options, free_space, listener)
+
+        def copy() -> _Copied:
+            return _copy(bundle, import_jobs(bundle.images, wanted, open_repository), options, free_space, listener)
+
+        copied, counts = _copy_recovering(bundle, copy)
         for image, reference in wanted:
             row = rows[image.name]
             status, error = copied[str(reference)]
             is_replaced = status == "copied" and row.before is not None
             rows[image.name] = replace(row, status="replaced" if is_replaced else status, error=error)
-    return BundleApplied(registry=host, images=tuple(rows.values()), blobs=counts, seconds=time.monotonic() - started, problems=problems)
+    return BundleApplied(
+        registry=host,
+        images=tuple(rows.values()),
+        blobs=counts,
+        seconds=time.monotonic() - started,
+        problems=problems,
+        rebuilt=bundle.rebuilt,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,8 +184,13 @@ def prepare_machine(
     check_platform_of(bundle, engine)
     missing = [image for image in bundle.contents.images if image.role and engine.image(_familiar(image.name)) is None]
     missing = [image for image in missing if bundle.size(bundle.file(blob_path(image.digest))) is not None]
-    loaded = _load(bundle, engine, missing, listener) if missing else ()
-    _unpack_sample_wheels(bundle, dirs.cache)
+    try:
+        loaded = _load(bundle, engine, missing, listener) if missing else ()
+    except InvalidBundle:
+        if not bundle.recover():
+            raise
+        loaded = _load(bundle, engine, missing, listener)
+    unpack_sample_wheels(bundle, dirs.cache)
     return MachinePrepared(registry=registry_up(engine, dirs, name=name, port=port, observer=observer), loaded=loaded)
 
 
@@ -187,6 +209,22 @@ def free_space_of(engine: Engine) -> int | None:
         if folder and engine.endpoint.is_local and Path(folder).is_dir():
             return shutil.disk_usage(folder).free
     return None
+
+
+def unpack_sample_wheels(bundle: Bundle, cache: Path) -> None:
+    """Put the sample app's wheels to where a build looks for them; a bundle without them has none."""
+    key = bundle.contents.sample_wheels
+    prefix = f"{SAMPLE}/wheels/"
+    wheels = [file for file in bundle.contents.files if file.path.startswith(prefix)]
+    # A folder of wheels is taken for all of them: none is made where some are in a base that is not here.
+    if not key or not wheels or any(bundle.size(file) is None for file in wheels):
+        return
+    with files.temporary_folder() as folder:
+        source = folder / "wheels"
+        source.mkdir()
+        for file in wheels:
+            (source / file.path.removeprefix(prefix)).write_bytes(bundle.read(file.path))
+        copy_wheels(source, cache / "wheels" / key)
 
 
 # --- inside ---
@@ -231,9 +269,24 @@ def _before(named: Sequence[tuple[LayoutImage, Reference]], open_repository: Cal
     return before
 
 
+def _copy_recovering(bundle: Bundle, copy: Callable[[], _Copied]) -> _Copied:
+    """Copy, and once more where a volume turned out to be damaged that can be made of the others."""
+    try:
+        copied, counts = copy()
+    except InvalidBundle:
+        if not bundle.recover():
+            raise
+        return copy()
+    if any(isinstance(error, (Mismatch, InvalidArchive)) for _, error in copied.values()) and bundle.recover():
+        again, counts = copy()
+        # What is there since the first time is unchanged the second.
+        copied = {destination: row if row[1] is None else again[destination] for destination, row in copied.items()}
+    return copied, counts
+
+
 def _copy(
     bundle: Bundle, jobs: Sequence[CopyJob], options: ApplyOptions, free_space: Callable[[], int | None], listener: CopyListener
-) -> tuple[dict[str, tuple[AppliedStatus, RegistryToolError | None]], BlobCounts]:
+) -> _Copied:
     """Copy, and return what became of each destination. Where it is not to keep going, no tag is written unless all images are whole."""
     source = bundle.images
 
@@ -314,19 +367,3 @@ def _load(bundle: Bundle, engine: Engine, missing: Sequence[BundledImage], liste
             ) from error
         loader.commit()
         return loader.loaded
-
-
-def _unpack_sample_wheels(bundle: Bundle, cache: Path) -> None:
-    """Put the sample app's wheels to where a build looks for them; a bundle without them has none."""
-    key = bundle.contents.sample_wheels
-    prefix = f"{SAMPLE}/wheels/"
-    wheels = [file for file in bundle.contents.files if file.path.startswith(prefix)]
-    # A folder of wheels is taken for all of them: none is made where some are in a base that is not here.
-    if not key or not wheels or any(bundle.size(file) is None for file in wheels):
-        return
-    with files.temporary_folder() as folder:
-        source = folder / "wheels"
-        source.mkdir()
-        for file in wheels:
-            (source / file.path.removeprefix(prefix)).write_bytes(bundle.read(file.path))
-        copy_wheels(source, cache / "wheels" / key)

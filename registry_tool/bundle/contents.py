@@ -27,7 +27,8 @@ MAX_SIZE = 64 << 20
 OUTSIDE = (CONTENTS, CHECKSUM, SIGNATURE)
 """Files that ``bundle.json`` does not list."""
 
-_PATH = re.compile(r"(?!.*(?:^|/)\.{1,2}(?:/|$))[A-Za-z0-9_.+-]+(?:/[A-Za-z0-9_.+!-]+){0,7}")
+# Windows and FAT drop a point at the end of a name; so there is no . and no .. either.
+_PATH = re.compile(r"(?!.*\.(?:/|$))[A-Za-z0-9_.+-]+(?:/[A-Za-z0-9_.+!-]+){0,7}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 KEY_SIZE = 32
 _KEY = re.compile(r"[0-9a-f]{32}")

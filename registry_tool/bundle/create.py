@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import errno
+import filecmp
 import hashlib
 import io
 import os
@@ -33,7 +34,7 @@ from registry_tool.bundle.contents import (
     blob_path,
 )
 from registry_tool.bundle.reader import END, Bundle, checksum_line, padded, signature_text, tar_header, tar_order
-from registry_tool.bundle.volumes import write_list
+from registry_tool.bundle.volumes import others_at, write_list
 from registry_tool.content.archives.exporting import export_images, export_jobs
 from registry_tool.content.copy import NULL_LISTENER, BlobCounts, CopyListener, CopyOptions
 from registry_tool.content.copy.location import Location, join_name
@@ -42,7 +43,7 @@ from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import CONFIGS, IMAGES, INDEXES, is_foreign
 from registry_tool.oci.reference import DEFAULT_TAG, DOCKER_HUB, Reference
-from registry_tool.targets.archive.volumes import VolumeWriter, move_volumes, volumes_at
+from registry_tool.targets.archive.volumes import VolumeWriter, volume, volumes_at
 from registry_tool.targets.layout import Layout, LayoutIndex
 from registry_tool.targets.target import verified
 
@@ -106,11 +107,13 @@ def create_bundle(
     """
     signer = _signer(sign_with) if sign_with is not None else None
     path = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow a link at the path itself
+    part = path.parent / f".{path.name}.part"
     is_file = path.suffix == ".tar"
     if parity and volume_size is None:
         raise UsageError("parity is of volumes", hint="Give their size, too: --volume-size 4GB")
-    _check_destination(path, since, is_file=is_file, volume_size=volume_size)
-    part = path.parent / f".{path.name}.part"
+    # What a run that was killed moved there is compared with what is moved there now.
+    is_continued = is_file and part.is_dir()
+    _check_destination(path, since, is_file=is_file, volume_size=volume_size, is_continued=is_continued)
     with _failing(path), _BundleLayout(part, _known(since)) as layout:
         _remove_damaged(part)
         jobs = export_jobs(places, [*parts.roles.values(), *parts.images], layout, options=parts.options)
@@ -122,7 +125,7 @@ def create_bundle(
         signature = _sign(part, contents, sign_with)
     with _failing(path):
         if is_file:
-            written = _replace_file(part, path, contents, signature, volume_size, parity=parity)
+            written = _move_files(part, path, _write_files(part, path, contents, signature, volume_size, parity=parity))
         else:
             files.sync_folder(part)
             part.rename(path)
@@ -170,14 +173,14 @@ class _BundleLayout(Layout):
         return descriptor.digest in self._known and descriptor.media_type not in (*CONFIGS, *IMAGES, *INDEXES)
 
 
-def _check_destination(path: Path, since: Bundle | None, *, is_file: bool, volume_size: int | None) -> None:
+def _check_destination(path: Path, since: Bundle | None, *, is_file: bool, volume_size: int | None, is_continued: bool) -> None:
     if since is not None and since.contents.base is not None:
         raise UsageError(f"{since.path} is a delta itself", hint=f"Name the whole bundle before it: --since {since.path.name}")
     if volume_size is not None and not is_file:
         raise UsageError("volumes are of a bundle in a file", hint=f"Name a file: -o {path.name}.tar")
-    if os.path.lexists(path) or (is_file and volumes_at(path)):
+    if not is_continued and (os.path.lexists(path) or (is_file and volumes_at(path))):
         if not path.is_dir() or is_file or any(path.iterdir()):
-            raise Conflict(f"there is {path} already", hint="Remove it, or name another one with -o.")
+            raise _taken(path)
         path.rmdir()
     if not path.parent.is_dir():
         raise NotFound(f"there is no folder {path.parent}", hint="Make it, or name another one.")
@@ -336,9 +339,10 @@ def _remove_others(part: Path, wanted: set[str]) -> None:
                 folder.rmdir()
 
 
-def _replace_file(
+def _write_files(
     part: Path, path: Path, contents: BundleContents, signature: bytes, volume_size: int | None, *, parity: bool
-) -> tuple[Path, ...]:
+) -> dict[Path, Path]:
+    """Write the file, or the volumes with their list and parity, to the disk: where each will be -> where it is."""
     scratch = part / ".writing"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
@@ -348,16 +352,48 @@ def _replace_file(
             _write_tar(stream, part, contents, signature)
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.replace(path)
-        written: tuple[Path, ...] = (path,)
-    else:
-        with VolumeWriter(scratch, volume_size) as volumes:
-            _write_tar(volumes, part, contents, signature)
-        others = write_list(volumes.paths, path, scratch, parity=parity)
-        written = (*move_volumes(volumes.paths, path), *others)
+        return {path: temporary}
+    with VolumeWriter(scratch, volume_size) as volumes:
+        _write_tar(volumes, part, contents, signature)
+    named = {volume(path, number): written for number, written in enumerate(volumes.paths, 1)}
+    return named | write_list(named, path, scratch, parity=parity)
+
+
+def _move_files(part: Path, path: Path, written: Mapping[Path, Path]) -> tuple[Path, ...]:
+    """Move files to their places: the list of volumes and parity first, so that volumes that are missing then are named.
+
+    Raises Conflict where something else is there.
+    """
+    for final in [path, *volumes_at(path)]:
+        if os.path.lexists(final) and not (final in written and _is_same(final, written[final])):
+            _remove_part(part)
+            raise _taken(path)
+    for earlier in others_at(path):
+        if earlier not in written:
+            earlier.unlink()
+    for final, temporary in reversed(list(written.items())):
+        temporary.replace(final)
     files.sync_folder(path.parent)
+    _remove_part(part)
+    return tuple(written)
+
+
+def _remove_part(part: Path) -> None:
+    """Remove the folder; what makes it a layout goes last, so that a run after one that was killed here knows it."""
+    for path in part.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != _LAYOUT[0]:
+            path.unlink()
     shutil.rmtree(part)
-    return written
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return one.is_file() and not one.is_symlink() and filecmp.cmp(one, other, shallow=False)
+
+
+def _taken(path: Path) -> Conflict:
+    return Conflict(f"there is {path} already", hint="Remove it, or name another one with -o.")
 
 
 def _write_tar(stream: BinaryIO | VolumeWriter, part: Path, contents: BundleContents, signature: bytes) -> None:

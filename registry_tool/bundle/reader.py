@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 from registry_tool.base.errors import InvalidBundle, NotFound, RegistryToolError
 from registry_tool.bundle.contents import CHECKSUM, CONTENTS, MAX_SIZE, OUTSIDE, SIGNATURE, BundleContents, BundledFile, blob_path
-from registry_tool.bundle.volumes import VolumeSet, read_list
+from registry_tool.bundle.volumes import LIST, VolumeSet, base_path, read_list
 from registry_tool.oci.descriptor import Descriptor
 from registry_tool.oci.digest import Digest
 from registry_tool.targets.archive import Archive
@@ -79,6 +79,19 @@ class Bundle(ABC):
     def added_files(self) -> Iterator[tuple[str, str]]:
         """Files that ``bundle.json`` does not list: (path, what is wrong). A stick may get some from the system it is put into."""
         return iter(())
+
+    def volume_problems(self) -> tuple[tuple[str, str], ...]:
+        """Read parity, and return (name, what is wrong) of volumes that are made of the others, and of what hits nothing that is read."""
+        return ()
+
+    @property
+    def rebuilt(self) -> tuple[str, ...]:
+        """Volumes that are lost or damaged, and made of the others and parity as they are read; those of the base, too."""
+        return self.base.rebuilt if self.base is not None else ()
+
+    def recover(self) -> bool:
+        """Look for damaged volumes after something was not as it should be; whether more can be read now."""
+        return self.base is not None and self.base.recover()
 
     @abstractmethod
     def _contents(self) -> bytes:
@@ -182,12 +195,13 @@ class BundleImages(Archive):
         if file is None:
             return None
         holder, listed = self._bundle.holder(file)
+        name = f"{self.name}/{file.path}"
         try:
             opened = holder.open_stored(listed) if holder is not None else None
         except OSError as error:
-            raise _unreadable(self.name, error) from error
+            raise _unreadable(name, error) from error
         # typeshed has no common type for what reads bytes.
-        reading: Any = _BundleStream(opened, self.name) if opened is not None else None
+        reading: Any = _BundleStream(opened, name) if opened is not None else None
         return reading  # type: ignore[no-any-return]
 
     def stored_size(self, digest: Digest) -> int | None:
@@ -299,15 +313,28 @@ class BundleTar(Bundle):
         listed = read_list(path)
         self._volumes = VolumeSet(path.parent, listed) if listed is not None else None
         volumes = volumes_of(path) if self._volumes is None else []
+        self._is_split = bool(volumes)
         opened: Any = self._volumes or (VolumeReader(volumes) if volumes else path.open("rb"))
-        self._read_at = opened.read_at if volumes or self._volumes else lambda size, offset: os.pread(opened.fileno(), size, offset)
+
+        def read_at(size: int, offset: int) -> bytes:
+            try:
+                return os.pread(opened.fileno(), size, offset)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(path)) from error
+
+        self._read_at = opened.read_at if volumes or self._volumes else read_at
         if self._volumes is not None:
             self._end = self._volumes.size
         else:
             self._end = sum(volume.stat().st_size for volume in volumes) if volumes else os.fstat(opened.fileno()).st_size
         self._offsets: dict[str, int] = {}
         try:
-            super().__init__(path)
+            try:
+                super().__init__(path)
+            except InvalidBundle:
+                if self._volumes is None or not self._volumes.check():
+                    raise
+                super().__init__(path)
         except BaseException:
             opened.close()
             raise
@@ -331,10 +358,11 @@ class BundleTar(Bundle):
         return opened  # type: ignore[no-any-return]
 
     def frame_problems(self) -> Iterator[tuple[str, str]]:
-        if self._volumes is not None and self._volumes.problems:
-            yield from self._volumes.problems
-            # What is around the hole is hit by it, and nothing can be said of what is in it.
-            return
+        if self._volumes is not None:
+            yield from (problem for problem in self._volumes.problems if problem[0] not in (*self._volumes.rebuilt, *self._volumes.parity))
+            if not self._volumes.is_whole:
+                # What is around the hole is hit by it, and nothing can be said of what is in it.
+                return
         for file in tar_order(self.contents):
             offset = self._offsets[file.path]
             padding = self._read_at(padded(file.size) - file.size, offset + file.size)
@@ -347,6 +375,26 @@ class BundleTar(Bundle):
             yield self.path.name, f"its end is cut or damaged: it has {self._end:,} bytes of {self._length:,}"
         elif self._end > self._length:
             yield self.path.name, f"{self._end - self._length:,} bytes follow its end"
+
+    def volume_problems(self) -> tuple[tuple[str, str], ...]:
+        if self._volumes is None:
+            # Volumes are written with a list of them.
+            return ((f"{base_path(self.path).name}{LIST}", "missing"),) if self._is_split else ()
+        self._volumes.check(parity_only=True)
+        rebuilt = self._volumes.rebuilt
+        return tuple(
+            (name, f"{problem}; it is made of the others and parity as it is read" if name in rebuilt else problem)
+            for name, problem in self._volumes.problems
+            if name in (*rebuilt, *self._volumes.parity)
+        )
+
+    @property
+    def rebuilt(self) -> tuple[str, ...]:
+        return (*(self._volumes.rebuilt if self._volumes is not None else ()), *super().rebuilt)
+
+    def recover(self) -> bool:
+        is_more = self._volumes is not None and self._volumes.check()
+        return super().recover() or is_more
 
     def _contents(self) -> bytes:
         header = self._read_at(BLOCK, 0)

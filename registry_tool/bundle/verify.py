@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import ClassVar
 
+from registry_tool.base.codec import AnyText
 from registry_tool.base.progress import SILENT, Observer
 from registry_tool.bundle.contents import BundledFile
 from registry_tool.bundle.reader import Bundle
@@ -37,7 +39,7 @@ class BundleVerified:
     sha256: str
     format: int
     tool_version: str
-    platform: str
+    platform: AnyText
     images: tuple[str, ...]
     files: int
     size: int
@@ -64,20 +66,22 @@ def verify_bundle(bundle: Bundle, *, observer: Observer = SILENT) -> BundleVerif
     here = [file for file in contents.files if not file.in_base or bundle.base is not None]
     total = sum(file.size for file in here)
     observer.start("verify", "Verifying", total)
-    problems: list[BundleProblem] = []
+    damaged: dict[str, str] = {}
     done = 0
     for file in here:
         problem = _problem(bundle, file)
         if problem is not None:
-            problems.append(BundleProblem(path=file.path, problem=problem, images=contents.images_with(file.path)))
+            damaged[file.path] = problem
         done += file.size
         observer.advance("verify", done, total)
-    named = {problem.path for problem in problems}
-    problems += [
-        BundleProblem(path=path, problem=problem, images=contents.images_with(path))
-        for path, problem in (*bundle.frame_problems(), *bundle.added_files())
-        if path not in named
-    ]
+    others = (*_frame_problems(bundle), *bundle.added_files())
+    if damaged or others:
+        if bundle.recover():
+            again = ((file.path, _problem(bundle, file)) for file in here if file.path in damaged)
+            damaged = {path: problem for path, problem in again if problem is not None}
+        others = (*_frame_problems(bundle), *bundle.added_files())
+    named = [*damaged.items(), *(each for each in (*others, *bundle.volume_problems()) if each[0] not in damaged)]
+    problems = [BundleProblem(path=path, problem=problem, images=contents.images_with(path)) for path, problem in named]
     observer.finish("verify", "Verified")
     return BundleVerified(
         path=str(bundle.path),
@@ -107,7 +111,7 @@ def quick_problems(bundle: Bundle) -> tuple[BundleProblem, ...]:
     named = {problem.path for problem in problems}
     problems += [
         BundleProblem(path=path, problem=problem, images=contents.images_with(path))
-        for path, problem in bundle.frame_problems()
+        for path, problem in _frame_problems(bundle)
         if path not in named
     ]
     return tuple(problems)
@@ -116,6 +120,14 @@ def quick_problems(bundle: Bundle) -> tuple[BundleProblem, ...]:
 def hit_images(problems: Iterable[BundleProblem]) -> frozenset[str]:
     """Names of the images that problems hit."""
     return frozenset(name for problem in problems for name in problem.images)
+
+
+def _frame_problems(bundle: Bundle) -> tuple[tuple[str, str], ...]:
+    try:
+        return tuple(bundle.frame_problems())
+    except OSError as error:
+        name = PurePath(error.filename or bundle.path).name
+        return ((name, f"cannot be read: {error.strerror or error}"),)
 
 
 def _size_problem(bundle: Bundle, file: BundledFile) -> str | None:

@@ -9,9 +9,9 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -47,6 +47,14 @@ class VolumeList:
     format: int
     volumes: tuple[ListedVolume, ...]
     parity: tuple[ListedVolume, ...]
+    checksum: str = ""
+    """The sha256 of the document with an empty one."""
+
+    @property
+    def raw(self) -> bytes:
+        """The bytes of the document; the same volumes give the same ones."""
+        unsigned = json.dumps(to_json(replace(self, checksum="")), indent=1).encode() + b"\n"
+        return json.dumps(to_json(replace(self, checksum=hashlib.sha256(unsigned).hexdigest())), indent=1).encode() + b"\n"
 
     @property
     def groups(self) -> tuple[tuple[ListedVolume, ...], ...]:
@@ -67,7 +75,11 @@ def read_list(path: Path) -> VolumeList | None:
     if base.exists() or not file.is_file():
         return None
     source = Source(error=InvalidBundle, hint="Copy the volumes again.", position=lambda member: f"{file}: ")
-    document = Document.read(file.read_bytes()[: 1 << 20], what=str(file), max_size=1 << 20, source=source)
+    try:
+        raw = file.read_bytes()[: 1 << 20]
+    except OSError as error:
+        raise RegistryToolError(f"{file} cannot be read: {error.strerror or error}", hint="Is the stick still there?") from error
+    document = Document.read(raw, what=str(file), max_size=1 << 20, source=source)
     if document.required_number("format") > FORMAT:
         raise InvalidBundle(f"{file} is of a newer version", hint="Use the regctl that is in the bundle.")
     listed = from_json(VolumeList, document)
@@ -75,26 +87,37 @@ def read_list(path: Path) -> VolumeList | None:
     for volume in (*listed.volumes, *listed.parity):
         if not _NAME.fullmatch(volume.name) or not volume.name.startswith(f"{base.name}.") or not names.issuperset(volume.covers):
             raise InvalidBundle(f"{file}: {volume.name[:140]!a} is not a volume of {base.name}", hint="It is damaged, or made to do harm.")
+    if listed.raw != raw:
+        raise InvalidBundle(f"{file} is damaged: it does not have its checksum", hint="Copy it again: the volumes may be whole.")
     return listed
 
 
-def write_list(paths: Sequence[Path], path: Path, scratch: Path, *, parity: bool) -> tuple[Path, ...]:
-    """Write parity and the list of volumes, which are in ``paths`` and will be those of ``path``; returns the files. Raises OSError."""
-    volumes = [_listed(volume, f"{path.name}.{number:03}") for number, volume in enumerate(paths, 1)]
-    written: list[Path] = []
-    listed: list[ListedVolume] = []
+def others_at(path: Path) -> tuple[Path, ...]:
+    """The list of the volumes of ``path``, and its parity volumes, as far as they are there."""
+    names = re.compile(rf"{re.escape(path.name)}(?:\.p[0-9]{{2,3}}|{re.escape(LIST)})")
+    return tuple(sorted(file for file in path.parent.iterdir() if names.fullmatch(file.name) and file.is_file()))
+
+
+def write_list(volumes: Mapping[Path, Path], path: Path, scratch: Path, *, parity: bool) -> dict[Path, Path]:
+    """Write to ``scratch`` the parity and the list of the volumes of ``path``, each where it will be -> where it is.
+
+    Returns the same of what was written. Raises OSError.
+    """
+    listed = [_listed(written, final.name) for final, written in volumes.items()]
+    paths = list(volumes.values())
+    named: dict[Path, Path] = {}
+    listed_parity: list[ListedVolume] = []
     for first in range(0, len(paths) if parity else 0, GROUP):
-        temporary = scratch / "parity"
-        _combine(paths[first : first + GROUP], temporary, max(volume.size for volume in volumes[first : first + GROUP]))
         final = path.with_name(f"{path.name}.p{first // GROUP + 1:02}")
-        covers = tuple(volume.name for volume in volumes[first : first + GROUP])
-        listed.append(_listed(temporary, final.name, covers=covers))
-        temporary.replace(final)
-        written.append(final)
-    file = path.with_name(f"{path.name}{LIST}")
-    document = VolumeList(format=FORMAT, volumes=tuple(volumes), parity=tuple(listed))
-    files.atomic_write(file, json.dumps(to_json(document), indent=1).encode() + b"\n")
-    return (*written, file)
+        named[final] = scratch / final.name
+        group = listed[first : first + GROUP]
+        _combine(paths[first : first + GROUP], named[final], max(volume.size for volume in group))
+        listed_parity.append(_listed(named[final], final.name, covers=tuple(volume.name for volume in group)))
+    final = path.with_name(f"{path.name}{LIST}")
+    named[final] = scratch / final.name
+    document = VolumeList(format=FORMAT, volumes=tuple(listed), parity=tuple(listed_parity))
+    files.atomic_write(named[final], document.raw)
+    return named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,52 +145,137 @@ def repair_volumes(path: Path, *, observer: Observer = SILENT) -> VolumesRepaire
 
 
 class VolumeSet:
-    """Listed volumes as one file that is read by position; what is missing or cut is a hole, before which a read ends."""
+    """Listed volumes as one file that is read by position.
+
+    A volume that is lost is made of the others and parity as it is read, one of ten; of any other a read ends where it does.
+    """
 
     def __init__(self, folder: Path, listed: VolumeList) -> None:
         self._stack = ExitStack()
-        self._parts: list[tuple[int, int, int, int]] = []
-        """(begin, end, file descriptor, bytes that are there) of each."""
-        self.problems: list[tuple[str, str]] = []
-        """(name, what is wrong) of volumes."""
+        self._listed = listed
+        self._groups = {volume.name: group for group in listed.groups for volume in group}
+        self._files: dict[str, tuple[int, int]] = {}
+        """Name -> (file descriptor, bytes that are there)."""
+        self._lost: dict[str, str] = {}
+        """Name -> what is wrong, of volumes and parity."""
+        self._parts: list[tuple[int, int, ListedVolume]] = []
+        """(begin, end, volume)."""
         self.size = 0
         for volume in listed.volumes:
-            handle, present = -1, 0
-            with suppress(FileNotFoundError):
-                file = self._stack.enter_context((folder / volume.name).open("rb"))
-                handle = file.fileno()
-                present = min(os.fstat(handle).st_size, volume.size)
-                if os.fstat(handle).st_size != volume.size:
-                    self.problems.append((volume.name, f"it has {os.fstat(handle).st_size:,} bytes, not {volume.size:,}"))
-            if handle < 0:
-                self.problems.append((volume.name, "missing"))
-            self._parts.append((self.size, self.size + volume.size, handle, present))
+            self._parts.append((self.size, self.size + volume.size, volume))
             self.size += volume.size
+        for volume in (*listed.volumes, *listed.parity):
+            try:
+                file = self._stack.enter_context((folder / volume.name).open("rb"))
+                size = os.fstat(file.fileno()).st_size
+            except FileNotFoundError:
+                self._lost[volume.name] = "missing"
+            except OSError as error:
+                self._lost[volume.name] = f"cannot be read: {error.strerror or error}"
+            else:
+                self._files[volume.name] = file.fileno(), min(size, volume.size)
+                if size != volume.size:
+                    self._lost[volume.name] = f"it has {size:,} bytes, not {volume.size:,}"
 
     def close(self) -> None:
         """Close the files."""
         self._stack.close()
 
+    @property
+    def problems(self) -> tuple[tuple[str, str], ...]:
+        """(name, what is wrong) of volumes and parity, as far as it is known."""
+        return tuple(self._lost.items())
+
+    @property
+    def parity(self) -> tuple[str, ...]:
+        """Names of parity volumes."""
+        return tuple(volume.name for volume in self._listed.parity)
+
+    @property
+    def rebuilt(self) -> tuple[str, ...]:
+        """Volumes that are made of the others as they are read."""
+        return tuple(volume.name for volume in self._listed.volumes if self._is_rebuilt(volume.name))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all bytes are there, or can be made."""
+        return self.available(0, self.size) == self.size
+
+    def check(self, *, parity_only: bool = False) -> bool:
+        """Compare the volumes with their checksums; whether one is made of the others now that was not before.
+
+        Without parity nothing is read.
+        """
+        if not self._listed.parity:
+            return False
+        before = self.rebuilt
+        for volume in self._listed.parity if parity_only else (*self._listed.volumes, *self._listed.parity):
+            if volume.name in self._lost:
+                continue
+            try:
+                is_intact = self._sha256(volume) == volume.sha256
+            except OSError as error:
+                self._lost[volume.name] = f"cannot be read: {error.strerror or error}"
+            else:
+                if not is_intact:
+                    self._lost[volume.name] = "damaged: it has another sha256"
+        return not set(self.rebuilt) <= set(before)
+
     def available(self, offset: int, size: int) -> int:
         """Bytes from ``offset`` up to the first hole, ``size`` at most."""
         end = offset
-        for begin, after, _, present in self._parts:
+        for begin, after, volume in self._parts:
             if begin <= end < after and end < offset + size:
+                present = self._present(volume)
                 end = max(end, min(begin + present, offset + size))
                 if begin + present < min(after, offset + size):
                     break
         return end - offset
 
     def read_at(self, size: int, offset: int) -> bytes:
-        """``size`` bytes from ``offset``, less before a hole and at the end."""
+        """``size`` bytes from ``offset``, less before a hole and at the end. Raises OSError."""
         pieces = []
         size = self.available(offset, size)
-        for begin, after, handle, _ in self._parts:
+        for begin, after, volume in self._parts:
             if begin <= offset < after and size:
-                piece = os.pread(handle, min(size, after - offset), offset - begin)
+                piece = self._read(volume, min(size, after - offset), offset - begin)
                 pieces.append(piece)
                 offset, size = offset + len(piece), size - len(piece)
+                if not piece:
+                    break
         return b"".join(pieces)
+
+    def _is_rebuilt(self, name: str) -> bool:
+        group = self._groups.get(name, ())
+        return name in self._lost and bool(group) and all(other.name == name or other.name not in self._lost for other in group)
+
+    def _present(self, volume: ListedVolume) -> int:
+        return volume.size if self._is_rebuilt(volume.name) else self._files.get(volume.name, (-1, 0))[1]
+
+    def _read(self, volume: ListedVolume, size: int, offset: int) -> bytes:
+        if not self._is_rebuilt(volume.name):
+            try:
+                return os.pread(self._files[volume.name][0], size, offset)
+            except OSError as error:
+                self._lost[volume.name] = f"cannot be read: {error.strerror or error}"
+                if not self._is_rebuilt(volume.name):
+                    raise OSError(error.errno, error.strerror, volume.name) from error
+        value = 0
+        for other in self._groups[volume.name]:
+            if other.name != volume.name:
+                try:
+                    piece = os.pread(self._files[other.name][0], max(0, min(size, other.size - offset)), offset)
+                except OSError as error:
+                    self._lost[other.name] = f"cannot be read: {error.strerror or error}"
+                    raise OSError(error.errno, error.strerror, other.name) from error
+                value ^= int.from_bytes(piece, "little")
+        return value.to_bytes(size, "little")
+
+    def _sha256(self, volume: ListedVolume) -> str:
+        digest = hashlib.sha256()
+        for offset in range(0, volume.size, _PIECE):
+            digest.update(os.pread(self._files[volume.name][0], min(_PIECE, volume.size - offset), offset))
+        return digest.hexdigest()
 
 
 # --- inside ---

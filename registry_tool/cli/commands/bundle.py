@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import click
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from registry_tool.bundle.contents import WheelSet
     from registry_tool.bundle.create import BundleParts
     from registry_tool.bundle.reader import Bundle
+    from registry_tool.content.copy import CopiedImage, CopyListener, PlannedImage
     from registry_tool.content.copy.location import Location
     from registry_tool.oci.descriptor import Platform
     from registry_tool.oci.reference import Reference
@@ -114,7 +116,8 @@ def create(
             )
         parts = _limited(parts, platforms)
         places = stack.enter_context(Places(session.open_registry, connect_engine=session.connect_engine))
-        with copy_view(progress=session.progress, quiet=False) as view:
+        unfinished = f"{output} is not finished; run it again to go on with what was read"
+        with copy_view(progress=session.progress, quiet=False) as view, _noting_interrupt(session, lambda: unfinished):
             result = create_bundle(
                 output, parts, places, since=before, volume_size=volume_size, sign_with=key, parity=parity, listener=view
             )
@@ -259,14 +262,17 @@ def apply(
             host = to
         registry = stack.enter_context(session.open_registry(host))
         with copy_view(progress=session.progress, quiet=False) as view:
-            result = apply_bundle(
-                opened,
-                host,
-                _repository(registry),
-                options=wanted,
-                free_space=(lambda: free_space_of(session.engine)) if to is None else lambda: None,
-                listener=view,
-            )
+            counter = _ImageCounter(view)
+            total = units.count(len(opened.contents.images), "image")
+            with _noting_interrupt(session, lambda: f"{counter.applied} of {total} were applied to {host}; run it again to go on"):
+                result = apply_bundle(
+                    opened,
+                    host,
+                    _repository(registry),
+                    options=wanted,
+                    free_space=(lambda: free_space_of(session.engine)) if to is None else lambda: None,
+                    listener=counter,
+                )
         notes = registry.notes
     out = session.output
     if not out.json:
@@ -275,11 +281,40 @@ def apply(
             out.note(note)
         for error in result.failures:
             out.print_error(error)
-    members = {"registry": result.registry, "images": result.images, "loaded": loaded, "blobs": result.blobs, "problems": result.problems}
+    members = {"registry": result.registry, "images": result.images, "loaded": loaded, "blobs": result.blobs}
+    members |= {"problems": result.problems, "rebuilt": result.rebuilt}
     return out.finish({**members, "seconds": result.seconds, "notes": notes}, _all_failures(result))
 
 
 # --- inside ---
+
+
+@contextmanager
+def _noting_interrupt(session: Session, text: Callable[[], str]) -> Iterator[None]:
+    """Print how far it came where it is interrupted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        session.output.note(text())
+        raise
+
+
+class _ImageCounter:
+    """A listener that counts the images that are there, in front of a view."""
+
+    def __init__(self, view: CopyListener) -> None:
+        self.applied = 0
+        self._lock = Lock()
+        self.planned = view.planned
+        self.blob_started = view.blob_started
+        self.blob_progress = view.blob_progress
+        self.blob_finished = view.blob_finished
+        self._image_finished = view.image_finished
+
+    def image_finished(self, planned: PlannedImage, image: CopiedImage) -> None:
+        with self._lock:
+            self.applied += image.error is None
+        self._image_finished(planned, image)
 
 
 def _check_key(opened: Bundle, key: Path | None) -> None:
@@ -315,6 +350,8 @@ def _print_applied(session: Session, result: BundleApplied, loaded: Sequence[str
     out.lines([_applied_line(image) for image in result.images])
     for problem in result.problems:
         out.note(str(problem))
+    for name in result.rebuilt:
+        out.note(f"{name} is lost or damaged: made of the others and parity as it was read. Write it anew: regctl bundle repair {path}")
     out.line(summary(result.blobs, result.seconds, dry_run=any(image.status == "planned" for image in result.images)))
     done = sum(image.error is None for image in result.images)
     out.line(f"Applied {done} of {units.count(len(result.images), 'image')} of {path} to {result.registry}")

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from registry_tool.base.errors import Conflict, RegistryToolError
-from registry_tool.bundle.apply import apply_bundle, check_platform_of, parse_map
+from registry_tool.base.errors import Conflict, EngineNotFound, RegistryToolError
+from registry_tool.bundle.apply import apply_bundle, check_platform_of, parse_map, unpack_sample_wheels
 from registry_tool.bundle.contents import CHECKSUM, CONTENTS
+from registry_tool.bundle.create import BundleParts, create_bundle
 from registry_tool.bundle.reader import checksum_line, open_bundle
+from registry_tool.bundle.verify import verify_bundle
+from registry_tool.content.copy.location import Location
+from registry_tool.content.copy.places import Places
+from registry_tool.engine import Engine
 from registry_tool.oci.reference import Reference
 from registry_tool.targets.registry import open_registry
 from registry_tool.targets.target import Target
@@ -59,6 +65,38 @@ def test_bundle_for_another_platform_is_refused(kit: Path, platform: str, is_ref
         with pytest.raises(Conflict, match="the bundle is for linux/s390x, and this engine is linux/amd64") as refused:
             check_platform_of(bundle, engine)
     assert "--to HOST:PORT" in str(refused.value.hint)
+
+
+def test_sample_wheels_that_are_missing_in_the_base_are_not_half_unpacked(typed: Typed, watching: RecordingServer, tmp_path: Path) -> None:
+    make_image(watching.port, "a", "1", CONTENT)
+    wheels: dict[str, Path | bytes] = {"app/wheels/one-1-py3-none-any.whl": b"one", "app/wheels/two-1-py3-none-any.whl": b"two"}
+    key = "0" * 32
+    image = Location.parse(f"{watching.host}/a:1", default_host="localhost")
+    full, delta, cache = tmp_path / "full", tmp_path / "delta", tmp_path / "cache"
+    with ExitStack() as stack:
+        places = stack.enter_context(Places(open_registry, connect_engine=no_engine))
+        create_bundle(full, BundleParts(images=[image], files=wheels, sample_wheels=key), places)
+        since = stack.enter_context(open_bundle(full))
+        changed = wheels | {"app/wheels/two-1-py3-none-any.whl": b"changed"}
+        create_bundle(delta, BundleParts(images=[image], files=changed, sample_wheels=key), places, since=since)
+    with open_bundle(delta) as alone:
+        unpack_sample_wheels(alone, cache)
+        assert not cache.exists()
+        assert verify_bundle(alone).ok
+    (full / "app/wheels/one-1-py3-none-any.whl").unlink()
+    with open_bundle(delta, base=full) as incomplete:
+        unpack_sample_wheels(incomplete, cache)
+        assert not cache.exists()
+        assert [problem.path for problem in verify_bundle(incomplete).problems] == ["app/wheels/one-1-py3-none-any.whl"]
+    (full / "app/wheels/one-1-py3-none-any.whl").write_bytes(b"one")
+    with open_bundle(delta, base=full) as whole:
+        unpack_sample_wheels(whole, cache)
+    unpacked = {path.name: path.read_bytes() for path in (cache / "wheels" / key).iterdir()}
+    assert unpacked == {"one-1-py3-none-any.whl": b"one", "two-1-py3-none-any.whl": b"changed"}
+
+
+def no_engine() -> Engine:
+    raise EngineNotFound("there is none")
 
 
 def test_map_is_two_prefixes() -> None:

@@ -432,7 +432,23 @@ def rewritten(kit: Path, change: Callable[[dict[str, Any]], None]) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["../out", "/etc/passwd", "a/../../b", "./a", "a//b", "a\\b", "a\0b", "", "A" * 300, "con/" * 20 + "x", "bundle.json", "a\n"]
+    "path",
+    [
+        "../out",
+        "/etc/passwd",
+        "a/../../b",
+        "./a",
+        "a//b",
+        "a\\b",
+        "a\0b",
+        "",
+        "A" * 300,
+        "con/" * 20 + "x",
+        "bundle.json",
+        "a\n",
+        "a.",
+        "a./b",
+    ],
 )
 def test_hostile_path_is_refused(
     typed: Typed, other: RecordingServer, images: dict[str, PushedManifest], tmp_path: Path, path: str
@@ -629,11 +645,9 @@ def test_one_lost_volume_in_ten_is_made_anew(typed: Typed, watching: RecordingSe
     assert len(whole) == 13 + 2 + 1
     (tmp_path / f"kit.tar.{lost}").unlink()
     flip(tmp_path / "kit.tar.005" if lost != "005" and lost in ("012", "013", "p02") else tmp_path / "kit.tar.011", 77)
-    expected = {"002": ["a:1"], "012": ["a:1"], "013": ["a:1"]}
-    if lost in expected:
-        assert names_hit(typed, path)[1] == expected[lost]
-    elif lost == "001":
-        assert "bundle repair" in typed("bundle", "verify", str(path)).err
+    paths, hit = names_hit(typed, path)
+    assert (len(paths), hit) == (2, []), "two are named, and no image is hit"
+    assert f"kit.tar.{lost}" in paths
     repaired = typed("bundle", "repair", str(path), "--json").json
     assert len(repaired["repaired"]) == 2
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == whole

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -126,6 +127,28 @@ def test_damaged_or_missing_wheel_is_named_and_nothing_is_left(kit: Path, tmp_pa
     (kit / "bundle.json").unlink()
     assert "Unpack it beside install.sh" in install(kit, home=tmp_path).err
     assert list((tmp_path / ".local/share/registry-tool-bundle").iterdir()) == []
+
+
+def test_delta_whose_wheels_are_not_beside_it_needs_its_base_installed(tmp_path: Path) -> None:
+    """Its wheels are in the base: where that was installed the tool is there, and nothing of it is needed."""
+    kit, delta = make_kit(tmp_path / "kit"), tmp_path / "delta"
+    delta.mkdir()
+    shutil.copy(kit / "install.sh", delta)
+    document = json.loads((kit / "bundle.json").read_bytes())
+    (delta / "bundle.json").write_text(json.dumps(document | {"base": {"sha256": "0" * 64}}))
+    refused = install(delta, home=tmp_path)
+    assert refused.code == 1
+    assert "tool.whl is missing" in refused.err
+    assert "It is a delta: install the bundle before it first." in refused.err
+    assert install(kit, home=tmp_path).code == 0
+    assert calls(install(delta, home=tmp_path)) == [["bundle", "apply", str(delta)]]
+
+
+def test_script_and_bundle_without_modes_are_installed(kit: Path, tmp_path: Path) -> None:
+    """As on FAT, where no file can be executed, and all can be read."""
+    for path in kit.rglob("*"):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    assert calls(install(kit, home=tmp_path)) == [["bundle", "apply", str(kit)]]
 
 
 def test_demo_of_another_registry_is_refused(kit: Path, tmp_path: Path) -> None:
