@@ -161,16 +161,20 @@ def _line(node: Node) -> int:
     return int(node.start_mark.line) + 1
 
 
-def texts_at(content: bytes, key: str, *, file: str, max_size: int) -> tuple[str, ...]:
-    """The texts that stand at ``key`` anywhere in any of the documents in ``content``, each once. Raises UsageError."""
+def texts_at(content: bytes, key: str, *, file: str, max_size: int, inner: str | None = None) -> tuple[str, ...]:
+    """The texts that stand at ``key``, or in a mapping there at ``inner``, anywhere in any of the documents in ``content``, each once.
+
+    Raises UsageError.
+    """
     if len(content) > max_size:
         raise UsageError(f"{file} has {len(content)} bytes, {max_size} are read", hint="Is this the file you meant?")
     texts: dict[str, None] = {}
-    seen: set[int] = set()
     try:
         text = content.decode("utf-8-sig")
         _check_depth(text, file)
         for document in yaml.compose_all(text, Loader=_LOADER):
+            # Of one document: a node of the next one may be where one of the last one was.
+            seen: set[int] = set()
             waiting: list[Node | None] = [document]
             while waiting:
                 node = waiting.pop()
@@ -179,9 +183,12 @@ def texts_at(content: bytes, key: str, *, file: str, max_size: int) -> tuple[str
                     continue
                 seen.add(id(node))
                 if isinstance(node, MappingNode):
-                    for name, value in node.value:
-                        if isinstance(name, ScalarNode) and name.value == key and isinstance(value, ScalarNode) and value.tag != _NULL:
-                            texts[str(value.value)] = None
+                    for value in _values_at(node, key):
+                        texts |= dict.fromkeys(
+                            str(text.value)
+                            for text in ([value] if inner is None or isinstance(value, ScalarNode) else _values_at(value, inner))
+                            if isinstance(text, ScalarNode) and text.tag != _NULL
+                        )
                     waiting += [each for pair in reversed(node.value) for each in reversed(pair)]
                 elif isinstance(node, SequenceNode):
                     waiting += reversed(node.value)
@@ -193,6 +200,13 @@ def texts_at(content: bytes, key: str, *, file: str, max_size: int) -> tuple[str
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         raise UsageError(f"{file}: not YAML: {' '.join(str(error).split())[:200]}") from error
     return tuple(texts)
+
+
+def _values_at(node: Node, key: str) -> list[Node]:
+    """The values of a mapping at ``key``: it may be there twice."""
+    if not isinstance(node, MappingNode):
+        return []
+    return [value for name, value in node.value if isinstance(name, ScalarNode) and name.value == key]
 
 
 def _check_depth(text: str, file: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from registry_tool.base import toml_reader, yaml_reader
@@ -15,6 +17,8 @@ from registry_tool.targets.registry import Registry
 
 MAX_BYTES = 4 << 20
 _GLOB = frozenset("*?[")
+# Tekton's $(params.image), and what Argo Workflows fill in; a chart that is not rendered has {{ .Values }} instead.
+_FILLED_IN_LATER = re.compile(r"\$\(|\{\{=|\{\{-?\s*(?:inputs|outputs|workflow|item|steps|tasks|pod)\b")
 
 
 def compose_images(content: bytes, *, file: str, environment: Mapping[str, str]) -> tuple[str, ...]:
@@ -25,9 +29,20 @@ def compose_images(content: bytes, *, file: str, environment: Mapping[str, str])
     return _whole_names((name for name in names if name is not None), file, "no service has an image")
 
 
-def manifest_images(content: bytes, *, file: str) -> tuple[str, ...]:
-    """The images of Kubernetes objects: every ``image`` in any of the documents. Raises UsageError."""
-    return _whole_names(yaml_reader.texts_at(content, "image", file=file, max_size=MAX_BYTES), file, "no object has an image")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestImages:
+    """Images of Kubernetes objects; ``filled_in_later`` are texts that only a running workflow knows, as ``$(params.image)``."""
+
+    names: tuple[str, ...]
+    filled_in_later: tuple[str, ...]
+
+
+def manifest_images(content: bytes, *, file: str) -> ManifestImages:
+    """The images of Kubernetes objects: every ``image`` in any of the documents, of volumes, too. Raises UsageError."""
+    texts = yaml_reader.texts_at(content, "image", file=file, max_size=MAX_BYTES, inner="reference")
+    later = tuple(text for text in texts if _FILLED_IN_LATER.search(text))
+    names = (text for text in texts if text not in later)
+    return ManifestImages(names=_whole_names(names, file, "no object has an image"), filled_in_later=later)
 
 
 def listed_images(content: bytes, *, file: str) -> tuple[str, ...]:

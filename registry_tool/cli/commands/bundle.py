@@ -393,7 +393,10 @@ def _locations(
     others = [name for file in compose for name in sources.compose_images(_read(file), file=str(file), environment=os.environ)]
     for text in manifests:
         content = sys.stdin.buffer.read(sources.MAX_BYTES + 1) if text == "-" else _read(Path(text))
-        others += sources.manifest_images(content, file="standard input" if text == "-" else text)
+        found_there = sources.manifest_images(content, file="standard input" if text == "-" else text)
+        others += found_there.names
+        for later in found_there.filled_in_later:
+            session.output.note(f"not in the bundle: {later} is known only where it runs; name its images as well")
     found += [_in_engine_or_registry(session, name) for name in others]
     return list({str(location): location for location in found}.values())
 
