@@ -2,7 +2,8 @@
 
     .venv/bin/python docs/generate_schemas.py
 
-``tests/unit/verify/test_report.py``, ``tests/unit/cli/test_du.py`` and ``…/test_prune.py`` hold the files equal to it.
+``tests/unit/verify/test_report.py``, ``tests/unit/cli/test_du.py``, ``…/test_prune.py`` and ``tests/unit/bundle/test_schemas.py`` hold the
+files equal to it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from pathlib import Path
 from typing import Any, Literal, Union
 
 from registry_tool.base.codec import AnyText, members, type_hints
+from registry_tool.bundle import contents as bundle_contents
+from registry_tool.bundle.contents import BundleContents
+from registry_tool.bundle.verify import BundleVerified
 from registry_tool.content.retention import plan as prune_plan
 from registry_tool.content.retention.plan import PrunePlan
 from registry_tool.content.usage import report as usage_report
@@ -29,6 +33,8 @@ REPORT = Path(report.__file__).with_name("certificate.schema.json")
 
 PRUNE = Path(prune_plan.__file__).with_name("plan.schema.json")
 USAGE = Path(usage_report.__file__).with_name("usage.schema.json")
+BUNDLE = Path(bundle_contents.__file__).with_name("bundle.schema.json")
+VERIFIED = Path(bundle_contents.__file__).with_name("verified.schema.json")
 
 Schema = dict[str, Any]
 
@@ -83,6 +89,30 @@ def usage_schema() -> Schema:
     }
 
 
+def bundle_schema() -> Schema:
+    """The schema of ``bundle.json``."""
+    definitions: dict[str, Schema] = {}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "The contents of a bundle",
+        "description": "What regctl bundle create writes to bundle.json: every file with its sha256, every image with its blobs.",
+        **_object(BundleContents, definitions),
+        "$defs": definitions,
+    }
+
+
+def verified_schema() -> Schema:
+    """The schema of ``regctl bundle verify --json``."""
+    definitions: dict[str, Schema] = {}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Whether a bundle is whole",
+        "description": "What regctl bundle verify --json prints. docs/bundle.md tells it. Newer versions of the tool may add members.",
+        **_object(BundleVerified, definitions),
+        "$defs": definitions,
+    }
+
+
 def as_text(schema: Schema) -> str:
     """The content of a schema's file."""
     return json.dumps(schema, indent=2) + "\n"
@@ -122,3 +152,5 @@ if __name__ == "__main__":
     REPORT.write_text(as_text(report_schema()), encoding="utf-8")
     PRUNE.write_text(as_text(prune_schema()), encoding="utf-8")
     USAGE.write_text(as_text(usage_schema()), encoding="utf-8")
+    BUNDLE.write_text(as_text(bundle_schema()), encoding="utf-8")
+    VERIFIED.write_text(as_text(verified_schema()), encoding="utf-8")
