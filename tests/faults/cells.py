@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-COMMANDS = ("up", "push", "pull", "copy", "sync", "import", "prune", "gc")
+COMMANDS = ("up", "push", "pull", "copy", "sync", "import", "apply", "prune", "gc")
 FAULTS = ("engine killed", "registry killed", "process killed", "disk full", "permission lost", "network cut", "clock jumped")
 
 HERE = "tests/faults/test_registry_faults.py"
@@ -19,6 +19,7 @@ ENGINES = "tests/faults/test_engine_faults.py"
 FULL = f"{ENGINES}::test_disk_of_the_engine_that_is_full_is_named_and_the_next_run_succeeds"
 CLIENT = "tests/engine/engine/test_client.py"
 WEATHER = "tests/e2e/test_bad_weather.py"
+BUNDLES = "tests/unit/bundle/test_bundle_killed.py"
 KILLED = "tests/engine/local/test_collection_killed.py"
 
 NOT_INVOLVED = "not involved"
@@ -73,6 +74,12 @@ CELLS: Mapping[tuple[str, str], str | tuple[str, ...]] = {
     ("import", "permission lost"): (ARRIVES,),
     ("import", "network cut"): (f"{MOVING}::test_registry_that_stalls_is_a_clear_failure_without_a_tag",),
     ("import", "clock jumped"): (CLOCK,),
+    ("apply", "registry killed"): (ARRIVES,),
+    ("apply", "process killed"): (f"{BUNDLES}::test_apply_that_was_killed_goes_on", DIES),
+    ("apply", "disk full"): (ARRIVES,),
+    ("apply", "permission lost"): (ARRIVES,),
+    ("apply", "network cut"): (SILENT,),
+    ("apply", "clock jumped"): (CLOCK,),
     ("prune", "engine killed"): NOT_INVOLVED,
     ("prune", "registry killed"): (PRUNES,),
     ("prune", "process killed"): (

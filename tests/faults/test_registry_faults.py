@@ -86,6 +86,14 @@ def importing(typed: Typed, source: RecordingServer, tmp_path: Path) -> Command:
 
 
 @pytest.fixture
+def applying(typed: Typed, source: RecordingServer, tmp_path: Path) -> Command:
+    kit = str(tmp_path / "kit.tar")
+    plain = ("--no-tool", "--no-registry", "--no-sample")
+    assert typed("bundle", "create", "-o", kit, *plain, *(f"app:{tag}" for tag in TAGS)).code == 0
+    return lambda host: ("bundle", "apply", kit, "--to", host)
+
+
+@pytest.fixture
 def prune(registry: server.RunningRegistry) -> Command:
     for number, tag in enumerate(TAGS):
         make_image(registry.port, "app", tag, layer(b"base"), layer(tag.encode()), created=f"2024-05-0{number + 1}T00:00:00Z")
@@ -125,7 +133,7 @@ def begin(fault: str, line: FaultyProxy, at: int) -> list[str]:
 
 @pytest.mark.parametrize("at", [0, 3, 8, 20])
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("name", ["copy", "sync", "importing"])
+@pytest.mark.parametrize("name", ["copy", "sync", "importing", "applying"])
 def test_what_arrived_is_whole_and_the_next_run_brings_the_rest(
     request: pytest.FixtureRequest, typed: Typed, line: FaultyProxy, name: str, fault: str, at: int
 ) -> None:
@@ -158,7 +166,7 @@ def test_prune_keeps_what_a_rule_keeps_and_the_next_run_finishes(
 
 
 @pytest.mark.parametrize("at", [2, 12])
-@pytest.mark.parametrize("name", ["copy", "sync", "importing", "prune"])
+@pytest.mark.parametrize("name", ["copy", "sync", "importing", "applying", "prune"])
 def test_killed_process_leaves_what_the_next_run_finishes(
     request: pytest.FixtureRequest, typed: Typed, line: FaultyProxy, name: str, at: int
 ) -> None:
@@ -182,7 +190,7 @@ def test_killed_process_leaves_what_the_next_run_finishes(
     assert tags_at(line.host) == set(KEPT if name == "prune" else TAGS)
 
 
-@pytest.mark.parametrize("name", ["sync", "prune"])
+@pytest.mark.parametrize("name", ["sync", "applying", "prune"])
 def test_registry_that_is_out_of_reach_is_given_up(
     request: pytest.FixtureRequest, typed: Typed, line: FaultyProxy, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,7 +221,7 @@ def test_registry_that_is_out_of_reach_is_given_up(
 
 
 @pytest.mark.parametrize("years", [-20, 20])
-@pytest.mark.parametrize("name", ["copy", "sync", "importing", "prune"])
+@pytest.mark.parametrize("name", ["copy", "sync", "importing", "applying", "prune"])
 def test_clock_that_jumps_changes_nothing(
     request: pytest.FixtureRequest, typed: Typed, line: FaultyProxy, name: str, years: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
