@@ -61,7 +61,7 @@ class FakeRepository:
         self._write()
         self.blobs[descriptor.digest] = stream.read()
 
-    def push_manifest(self, manifest: Manifest, tag: str | None) -> Descriptor:
+    def push_manifest(self, manifest: Manifest, tag: str | None, *, add_referrer: bool = True) -> Descriptor:
         self._write()
         self.manifests[manifest.digest] = manifest
         if tag is not None:

@@ -41,6 +41,9 @@ class Deletable(Target, Protocol):
     def has_unlisted_tags(self) -> bool:
         """Whether there may be more tags than those that were listed."""
 
+    def push_manifest(self, manifest: Manifest, tag: str | None, *, add_referrer: bool = True) -> Descriptor:
+        """Store a manifest, and let ``tag`` stand for it; ``add_referrer``: add it to its subject's list, if that is kept by a tag."""
+
     def listed_referrers(self, descriptor: Descriptor) -> tuple[Descriptor, ...] | None:
         """The manifests whose subject it is from the registry's own list; None where it keeps none. Raises RegistryError."""
 

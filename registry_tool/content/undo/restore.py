@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from registry_tool.base.concurrency import map_ordered
@@ -83,14 +83,15 @@ def restore(entry: JournalEntry, plan: RestorePlan, repository: Deletable, *, ov
         raise missing_error(plan)
     manifests = {kept.digest: kept.manifest for kept in entry.manifests}
     tags = [tag for tag in plan.tags if tag.action == "restore" or (overwrite and tag.action == "moved")]
+    referrers = _listed_referrers(entry, manifests)
     # In the journal a manifest comes before what it needs.
     for digest in reversed(plan.manifests):
-        repository.push_manifest(manifests[digest], None)
+        repository.push_manifest(manifests[digest], None, add_referrer=digest in referrers)
         yield Restored(what="manifest", repository=entry.repository, digest=digest)
     for tag in tags:
         before = manifests[tag.digest]
         replaced = _check_unmoved(tag, before, repository)
-        repository.push_manifest(before, tag.tag)
+        repository.push_manifest(before, tag.tag, add_referrer=tag.digest in referrers)
         if replaced is not None:
             # No tag is on it any more.
             with suppress(RegistryToolError):
@@ -175,6 +176,14 @@ def _restore_list(tag: str, before: Manifest, repository: Deletable) -> None:
         return
     if current is None or set(_entries(current)) == set(_entries(before)):
         repository.push_manifest(before, tag)
+
+
+def _listed_referrers(entry: JournalEntry, manifests: Mapping[Digest, Manifest]) -> set[Digest]:
+    """The manifests that were in a list of referrers under a tag: of others, none begins. All of them where a list could not be read."""
+    if entry.lost:
+        return set(manifests)
+    lists = [kept.digest for kept in (*entry.lists, *entry.tags) if _LIST_TAG.fullmatch(kept.tag)]
+    return {digest for kept in lists for digest in _entries(manifests[kept])}
 
 
 def _entries(index: Manifest) -> Iterator[Digest]:

@@ -229,8 +229,11 @@ class Repository:
         """Return the bytes of a manifest of any type, which have the digest requested and the header's. Raises NotFound, Mismatch."""
         return self._read_manifest(str(reference))[0].body
 
-    def push_manifest(self, manifest: Manifest, tag: str | None) -> Descriptor:
-        """Push ``manifest``, byte for byte, as ``tag``; if the registry keeps no referrers, add it to its subject's list (tag scheme)."""
+    def push_manifest(self, manifest: Manifest, tag: str | None, *, add_referrer: bool = True) -> Descriptor:
+        """Push ``manifest``, byte for byte, as ``tag``; if the registry keeps no referrers, add it to its subject's list (tag scheme).
+
+        Without ``add_referrer`` that list stays as it is.
+        """
         if tag is not None:
             _check_tag(tag)
         response = self._transport.send(
@@ -240,7 +243,7 @@ class Repository:
             body=manifest.raw,
         )
         uploads.check_digest(self.host, response, manifest.digest)
-        if manifest.subject is not None and "oci-subject" not in response.headers:
+        if add_referrer and manifest.subject is not None and "oci-subject" not in response.headers:
             with self._list_lock:
                 referrers.add_by_tag(self, manifest.subject.digest, manifest.referrer)
         return manifest.descriptor

@@ -28,6 +28,7 @@ from tests.support.deletions import NAME, at, of, push_tombstone, retag, there, 
 from tests.support.fake_repository import FakeRepository
 from tests.support.fake_server import ReceivedRequest, Reply
 from tests.support.faulty_proxy import FaultyProxy, Forward, faulty_proxy, respond_with
+from tests.support.registry_over_http import ask
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
 
@@ -122,6 +123,25 @@ def test_signature_comes_back_with_its_image_and_the_list_of_referrers(
     undone(source, entry)
     assert at(proxy, "first") == first.digest
     assert at(proxy, image.digest.replace(":", "-")) == listed
+
+
+@pytest.mark.parametrize("is_deleted", [False, True], ids=["tag", "manifest"])
+@pytest.mark.parametrize("has_list", [False, True])
+def test_referrer_that_no_list_names_comes_back_without_one(
+    repository: Repository, proxy: FaultyProxy, journal: Journal, source: JournalSource, is_deleted: bool, has_list: bool
+) -> None:
+    image = make_image(proxy.target, NAME, "v1")
+    tag = image.digest.replace(":", "-")
+    unlisted = make_artifact(proxy.target, NAME, subject=image, content=b"unlisted", tag="unlisted")
+    assert ask(proxy.target, "DELETE", f"/v2/{NAME}/manifests/{at(proxy, tag)}")[0] == 202
+    if has_list:
+        make_artifact(proxy.target, NAME, subject=image, content=b"listed", tag="listed")
+    listed = at(proxy, tag) if has_list else None
+    if not is_deleted:
+        retag(proxy, unlisted, "another")
+    undone(source, deleted(repository, journal, of("unlisted")))
+    assert at(proxy, "unlisted") == unlisted.digest
+    assert (at(proxy, tag) if there(proxy, tag) else None) == listed
 
 
 @pytest.mark.parametrize("signed_meanwhile", [False, True])
