@@ -49,32 +49,48 @@ class Mill:
     registry: LocalRegistry
     environment: dict[str, str]
     acknowledged: dict[tuple[str, str], str] = field(default_factory=dict)
+    unanswered: set[tuple[str, str]] = field(default_factory=set)
+    """Tags of pushes and deletions of which it is not known what is there now: they are pushed again, as one does."""
     broken: list[str] = field(default_factory=list)
     longest_pause: float = 0.0
-    ended: Counter[str] = field(default_factory=Counter)
+    pushes: int = 0
+    runs: Counter[str] = field(default_factory=Counter)
+    """How many runs of each command ended in which way."""
+    removed: Counter[str] = field(default_factory=Counter)
+    """What was removed by each command: tags of a pruning, bytes of a collection."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     over: threading.Event = field(default_factory=threading.Event)
     killed: threading.Event = field(default_factory=threading.Event)
 
     def push(self, number: int) -> None:
         chance = random.Random(number)
+        # A repository of its own: what is deleted meanwhile is never what it pushes.
+        repository = f"app/{number}"
         while not self.over.is_set():
-            # A repository of its own: what is deleted meanwhile is never what it pushes.
-            repository, tag = f"app/{number}", str(chance.randint(0, 20))
-            key = (repository, tag)
             with self.lock:
-                # Whether it arrives is not known from here on.
-                self.acknowledged.pop(key, None)
+                again = [tag for name, tag in self.unanswered if name == repository]
+            tag = min(again, default=str(chance.randint(0, 20)))
             layers = (layer(b"shared" * 100), layer(os.urandom(2000)))
             with suppress(*_FAILS):
-                image = make_image(self.registry.port, repository, tag, *layers)
-                with self.lock:
-                    self.acknowledged[key] = image.digest
+                self.push_image(repository, tag, *layers)
                 # A tag that is pruned: on the same image, or on one that shares a layer with it.
                 if chance.random() < 0.4:
                     others = layers if chance.random() < 0.5 else (layers[0], layer(os.urandom(2000)))
-                    make_image(self.registry.port, repository, f"ci-{chance.randint(0, 5)}", *others)
+                    self.push_image(repository, f"ci-{chance.randint(0, 5)}", *others)
             self.over.wait(0.05)
+
+    def push_image(self, repository: str, tag: str, *layers: bytes) -> None:
+        """Push an image. Raises one of ``_FAILS`` where that is not acknowledged."""
+        key = (repository, tag)
+        with self.lock:
+            self.acknowledged.pop(key, None)
+            self.unanswered.add(key)
+        image = make_image(self.registry.port, repository, tag, *layers)
+        with self.lock:
+            self.unanswered.discard(key)
+            self.pushes += 1
+            if tag.isdigit():  # no pruning deletes it
+                self.acknowledged[key] = image.digest
 
     def pull(self, number: int) -> None:
         chance, last = random.Random(number), time.monotonic()
@@ -124,36 +140,69 @@ class Mill:
                 key = chance.choice(list(self.acknowledged) or [("", "")])
                 digest = self.acknowledged.pop(key, None)
             if digest is not None:
-                with suppress(*_FAILS):
+                try:
                     ask(self.registry.port, "DELETE", f"/v2/{key[0]}/manifests/{digest}")
+                except _FAILS:
+                    # Killed in the middle of it, the registry leaves a tag without its manifest.
+                    with self.lock:
+                        self.unanswered.add(key)
 
     def collect(self, number: int) -> None:
         chance = random.Random(number)
         while not self.over.is_set():
             command = chance.choice(("gc", "prune"))
             process = subprocess.Popen(
-                [*REGCTL, command, "--apply", "--yes", *self._options(command), *chance.choice(([], ["--no-undo"]))],
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
+                [*REGCTL, command, "--apply", "--yes", "--json", *self.options(command), *chance.choice(([], ["--no-undo"]))],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
                 env={**os.environ, **self.environment},
                 start_new_session=True,
             )
             if chance.random() < 0.3:
                 with suppress(subprocess.TimeoutExpired):
-                    process.wait(chance.uniform(0, 6))
+                    process.communicate(timeout=chance.uniform(0, 6))
                 self.killed.set()
                 process.kill()
-                process.wait()
+                process.communicate()
+                self.runs[f"{command} killed"] += 1
                 self._recover()
-            elif process.wait() != 0:
-                self._recover()  # the registry was killed
             else:
-                self.ended[command] += 1
+                output, errors = process.communicate()
+                self._count(command, process.returncode, output, errors)
             if chance.random() < 0.2:
                 self._kill_registry()
             self.over.wait(chance.uniform(0, 2))
 
-    def _options(self, command: str) -> list[str]:
+    def _count(self, command: str, code: int, output: str, errors: str) -> None:
+        """Count a run that ended by itself, and what it removed.
+
+        Exit code 1 is right where nothing but this is named: tags that moved since a pruning was planned, as they do here all the time;
+        a tag that a killed registry left without its manifest, for which a collection removes nothing; a deletion in whose middle the
+        registry met a tag that was being written (500), which leaves such tags, too.
+        """
+        try:
+            document = json.loads(output)
+            failures = list(document.get("errors") or [document["error"]]) if code else []
+        except (ValueError, KeyError):
+            document = {}
+            failures = [{"code": "no document", "message": f"{output[-2000:]} {errors[-2000:]}"}]
+        codes = {failure["code"] for failure in failures}
+        self.runs[f"{command} {' '.join(sorted(codes)) or 'done'}"] += 1
+        half_done = [failure["repository"] for failure in failures if "DELETE" in failure["message"] and ": 500 " in failure["message"]]
+        with self.lock:
+            self.unanswered.update((name.partition("/")[2], f"ci-{number}") for name in half_done for number in range(6))
+        others = [
+            f"{each['code']}: {each['message']}" for each in failures if each["code"] != "conflict" and ": 500 " not in each["message"]
+        ]
+        if others or code not in (0, 1):
+            self.broken.append(f"{command}: exit code {code}: {others}")
+        elif command == "prune":
+            self.removed[command] += sum(len(step["tags"]) for step in document.get("done", ()))
+        elif code == 0:
+            self.removed[command] += document["result"]["bytes_removed"]
+
+    def options(self, command: str) -> list[str]:
         if command == "gc":
             return ["--grace", "0", "--name", self.registry.name]
         return ["--keep-tags", "^[0-9]+$", "--allow-empty", f"127.0.0.1:{self.registry.port}/app/*"]
@@ -191,16 +240,23 @@ def test_no_acknowledged_push_is_lost_or_broken(mill: Mill, seconds: int) -> Non
     for thread in threads:
         thread.start()
     mill.over.wait(seconds)
-    # On a busy machine, longer: without a collection and a pruning that ended it proves nothing.
-    poll(lambda: len(mill.ended) == 2, Deadline(_LONGEST))
+    # On a busy machine, longer: without a collection and a pruning that removed something it proves nothing.
+    poll(lambda: len(mill.removed) == 2 or mill.broken, Deadline(_LONGEST))
     mill.over.set()
     for thread in threads:
         thread.join(600)
     assert not any(thread.is_alive() for thread in threads)
     assert spawn("up", "--name", mill.registry.name, environment=mill.environment).code == 0
     wait_for_registry(mill.registry.port)
+    sys.stdout.write(f"{dict(mill.runs)}, removed {dict(mill.removed)}; longest pause {mill.longest_pause:.2f} s\n")
     assert mill.broken == []
-    assert len(mill.ended) == 2
+    assert min(mill.removed["gc"], mill.removed["prune"]) > 0, mill.runs
+    for repository, tag in sorted(mill.unanswered):
+        mill.push_image(repository, tag, layer(b"again"))
+    # Where nothing moves, nothing is left.
+    for command in ("prune", "gc"):
+        last = spawn(command, "--apply", "--yes", *mill.options(command), environment=mill.environment)
+        assert last.code == 0, last
     with open_registry(f"127.0.0.1:{mill.registry.port}") as opened:
         report = check(opened, deep=True)
     assert report.ok, report
@@ -208,4 +264,4 @@ def test_no_acknowledged_push_is_lost_or_broken(mill: Mill, seconds: int) -> Non
         assert tag in (tags(mill.registry.port, repository) or ()), (repository, tag)
         raw = ask(mill.registry.port, "GET", f"/v2/{repository}/manifests/{tag}", headers={"Accept": ACCEPT})[2]
         assert sha256(raw) == digest, (repository, tag)
-    sys.stdout.write(f"{dict(mill.ended)}; longest pause {mill.longest_pause:.2f} s\n")
+    sys.stdout.write(f"{len(mill.acknowledged)} images are there and whole; {mill.pushes} pushes were acknowledged\n")
