@@ -169,8 +169,8 @@ def make_plan(
     """Plan the collection of ``storage``, whose revisions are ``manifests``, as far as they could be read.
 
     ``now`` is in Unix seconds, by the clock that wrote the files' times. Uploads older than ``grace`` seconds go, and so does what waits
-    for a manifest, or what one of the ``deleted`` manifests named: that waits for nothing. Raises Conflict where a needed manifest, or a
-    tag's link, cannot be read, unless ``live``: such a plan is only to be shown.
+    for a manifest, or what a ``deleted`` manifest of its repository named: that waits for nothing. Raises Conflict where a needed
+    manifest, or a tag's link, cannot be read, unless ``live``: such a plan is only to be shown.
     """
     young_since = now - grace if grace else math.inf
     unneeded: list[UnneededManifest] = []
@@ -178,7 +178,7 @@ def make_plan(
     waiting_manifests = 0
     for name, repository in storage.repositories.items():
         needed_by_tags = kept = _needed(name, repository, manifests, live=live)
-        roots = _waiting_manifests(repository, manifests, deleted, needed_by_tags, young_since)
+        roots = _waiting_manifests(repository, manifests, _Deleted(deleted, repository, storage), needed_by_tags, young_since)
         if roots:
             # What is damaged of them cannot be pushed to its end.
             waiting = _needed(name, repository, manifests, live=True, roots=roots)
@@ -192,7 +192,7 @@ def make_plan(
     waiting_links = tuple(
         (name, digest)
         for name, repository in storage.repositories.items()
-        for digest in _waiting_layers(repository, manifests, deleted, young_since)
+        for digest in _waiting_layers(repository, manifests, _Deleted(deleted, repository, storage), young_since)
         if digest in storage.blobs
     )
     waiting_blobs = {digest: storage.blobs[digest] for _, digest in waiting_links if digest not in needed}
@@ -297,7 +297,7 @@ def _needed(
 def _waiting_manifests(
     repository: RepositoryStorage,
     manifests: StoredManifests,
-    deleted: StoredManifests,
+    deleted: _Deleted,
     needed: frozenset[Digest],
     young_since: float,
 ) -> set[Digest]:
@@ -311,8 +311,9 @@ def _waiting_manifests(
         return young
     # The registry writes a tag's history first: without a `current` the push was stopped in between.
     young -= {digest for folder in repository.tag_folders.values() if folder.current is not None for digest in folder.index}
-    complete = (repository.revisions.keys() - young) | deleted.read.keys()
-    named = {digest for parent in complete for digest in (*manifests.references(parent), *deleted.references(parent))}
+    gone = deleted.digests()
+    complete = (repository.revisions.keys() - young) | gone
+    named = {digest for parent in complete for digest in (*manifests.references(parent), *deleted.manifests.references(parent))}
     while more := {digest for digest in young if digest in named or _subject(manifests, digest) in complete}:
         young -= more
         complete |= more
@@ -320,16 +321,49 @@ def _waiting_manifests(
     return young
 
 
-def _waiting_layers(
-    repository: RepositoryStorage, manifests: StoredManifests, deleted: StoredManifests, young_since: float
-) -> Iterator[Digest]:
+def _waiting_layers(repository: RepositoryStorage, manifests: StoredManifests, deleted: _Deleted, young_since: float) -> Iterator[Digest]:
     """Layers that came a short while ago, and that no manifest of the repository names, nor one that was deleted."""
     young = sorted(digest for digest, modified in repository.layer_times.items() if modified > young_since)
     if not young:
         return
     named = {digest for parent in repository.revisions for digest in manifests.references(parent)}
-    named |= {digest for parent in (*deleted.read, *deleted.foreign) for digest in deleted.references(parent)}
+    named |= {digest for parent in deleted.digests() for digest in deleted.manifests.references(parent)}
     yield from (digest for digest in young if digest not in named)
+
+
+@dataclass(frozen=True, slots=True)
+class _Deleted:
+    """The deleted ``manifests`` that were complete in ``repository``: it still has all that they name, or what was deleted with them.
+
+    In which repository a manifest was is not stored. One that another lost is no reason not to wait for it here, where it may be pushed.
+    """
+
+    manifests: StoredManifests
+    repository: RepositoryStorage
+    storage: RegistryStorage
+
+    def digests(self) -> set[Digest]:
+        """Their digests."""
+        deleted = self.manifests
+        # Children first: an index was complete where its children are, or were.
+        complete = {digest for digest in (*deleted.read, *deleted.foreign) if not self._children(digest) and self._has_all(digest, set())}
+        left = {digest for digest in deleted.read if self._children(digest)}
+        while more := {digest for digest in left if self._has_all(digest, complete)}:
+            complete |= more
+            left -= more
+        return complete
+
+    def _children(self, digest: Digest) -> bool:
+        manifest = self.manifests.read.get(digest)
+        return manifest is not None and bool(manifest.children)
+
+    def _has_all(self, digest: Digest, complete: set[Digest]) -> bool:
+        repository, blobs = self.repository, self.storage.blobs
+        # What is stored nowhere (of other servers, or never pushed) says nothing.
+        return all(
+            named in repository.layers or named in repository.revisions or named in complete or named not in blobs
+            for named in self.manifests.references(digest)
+        )
 
 
 def _subject(manifests: StoredManifests, digest: Digest) -> Digest | None:

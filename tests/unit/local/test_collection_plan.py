@@ -278,6 +278,48 @@ def test_layer_of_a_manifest_that_was_deleted_does_not_wait_for_another(stored: 
     assert plan.empty == ("app",)
 
 
+@pytest.mark.parametrize("came", ["one layer", "all but the config", "signature", "child"])
+def test_push_of_what_another_repository_lost_a_moment_ago_waits_for_its_manifest(stored: StoredRegistry, came: str) -> None:
+    stored.image("other", "1", config=b"{ }")
+    child = stored.image("app", layers=(b"first", b"second"))
+    index = stored.index("app", "1", children=(child,))
+    stored.image("app", "1", layers=(b"after",), config=b"{  }")
+    before = set(stored.files)
+    if came == "signature":
+        stored.image("new", layers=(b"signature",), config=b"{   }", **stored.subject(child))
+    elif came == "child":
+        stored.image("new", layers=(b"part",), config=b"{   }")
+        child_of_new = stored.image("new", layers=(b"part", b"more"), config=b"{   }")
+        lost = stored.index("app", children=(index, child_of_new))
+        stored.remove(revision_path("app", lost))
+    else:
+        for layer in (b"first", b"second")[: 1 if came == "one layer" else 2]:
+            stored.blob("new", layer)
+    _young(stored, before)
+    stored.remove(revision_path("app", child), revision_path("app", index))
+    plan = _plan(stored)
+    waiting = {"one layer": {b"first"}, "all but the config": {b"first", b"second"}}.get(came, set())
+    assert set(plan.waiting) == {Digest.of(layer) for layer in waiting}
+    assert plan.waiting_manifests == {"signature": 1, "child": 2}.get(came, 0)
+    assert not any(each.repository == "new" for each in plan.manifests)
+    # It is complete where it was deleted: there nothing waits.
+    assert child in plan.blobs
+    assert Digest.of(b"{}") in plan.blobs
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_index_that_was_deleted_with_its_children_waits_for_nothing(stored: StoredRegistry, nested: bool) -> None:
+    stored.image("other", "1", config=b"{ }")
+    child = stored.image("app", layers=(b"child",))
+    index = stored.index("app", children=(child,))
+    outer = stored.index("app", children=(index, child)) if nested else index
+    _young(stored, set())
+    stored.remove(*(revision_path("app", each) for each in (child, index, outer)))
+    plan = _plan(stored)
+    assert plan.blobs.keys() == {child, index, outer, Digest.of(b"child"), Digest.of(b"{}")}
+    assert plan.empty == ("app",)
+
+
 def test_layer_that_another_repository_waits_for_stays_though_its_manifest_goes(stored: StoredRegistry) -> None:
     stored.image("app", "1", layers=(b"layer",))
     stored.image("app", "1", layers=(b"after",))
