@@ -99,6 +99,13 @@ class Engine(Builds, Transfer, ContainerStreams, Clones, Networks):
             asked_at=(started + time.time()) / 2,
         )
 
+    def time(self) -> float:
+        """The time on the engine's machine, in Unix seconds; this machine's where the engine does not say."""
+        from registry_tool.oci.config import parse_time  # noqa: PLC0415 - few commands ask for it
+
+        moment = parse_time(self._fetch_info().get("SystemTime"))
+        return moment.timestamp() if moment is not None else time.time()
+
     @property
     def has_containerd_store(self) -> bool:
         """Whether it keeps images in containerd's store: as they are in a registry, with the layers' compression."""

@@ -21,10 +21,10 @@ _MOST_NAMES = 5
 _STEPS = {
     "stand-in": "Making the registry read-only",
     "undo": "Keeping what is removed",
+    "manifests": "Removing untagged manifests, links and old uploads",
     "damaged-links": "Mending links",
-    "manifests": "Removing untagged manifests",
     "garbage-collect": "Running the registry's garbage-collect",
-    "links": "Removing what is left of them",
+    "links": "Removing empty folders",
     "check": "Checking that every image is whole",
 }
 

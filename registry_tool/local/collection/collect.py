@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -46,7 +45,7 @@ def plan_collection(engine: Engine, registry: CollectedRegistry, options: Collec
     check_collectable(engine, registry)
     if any(each.is_alive(state) for each in recovery.find_collections(engine, registry.name)):
         raise recovery.being_collected(registry.name)
-    return _plan_live(StorageReader(engine, registry.location), now=int(time.time()), grace=options.grace)
+    return _plan_live(StorageReader(engine, registry.location), now=int(engine.time()), grace=options.grace)
 
 
 def collect(
@@ -198,11 +197,13 @@ class _Application:
             self._journal.step("undo")
             id, now = self._journal.id, self._before.now
             self._undo = undo.keep(worker, plan, self._before.manifests, id=id, created=now, seconds=options.undo_for)
+        self._begin("manifests")
+        # What frees space and needs none first: the volume may be full.
+        worker.run_on(plan.link_paths(), "rm -f")
+        worker.run_on(plan.upload_paths(), "rm -rf")
         if plan.damaged_links:
             self._begin("damaged-links")
             worker.overwrite({link.path: link.content for link in plan.damaged_links})
-        self._begin("manifests")
-        worker.run_on(plan.revision_paths(), "rm -f")
         if plan.blobs:
             self._begin("garbage-collect")
             unmarked = [blob_path(digest) for digest in self._unmarked()]
@@ -210,8 +211,6 @@ class _Application:
             worker.run_on(unmarked, "rm -f")
             worker.run_on(map(posixpath.dirname, unmarked), "rmdir", tolerant=True)
         self._begin("links")
-        worker.run_on(plan.link_paths(), "rm -f")
-        worker.run_on(plan.upload_paths(), "rm -rf")
         self._remove_empty_folders()
         self._journal.step("check")
         self._check()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -25,7 +24,7 @@ class CollectionSource:
 
     def entries(self) -> Sequence[UndoEntry]:
         """What can be restored now."""
-        now, pairs = time.time(), ((registry, kept) for registry in self._registries for kept in list_undo(self._engine, registry))
+        now, pairs = self._engine.time(), ((registry, kept) for registry in self._registries for kept in list_undo(self._engine, registry))
         return tuple(_entry(registry, kept) for registry, kept in pairs if kept.until > now)
 
     def plan(self, id: str) -> RestorePlan:

@@ -36,6 +36,8 @@ class Worker:
         self.engine = engine
         self.id = id
         self.reader = ContainerReader(engine, id, STORAGE)
+        self._clock: tuple[int, float] | None = None
+        """The engine's time when it was read, and this process's monotonic one then."""
 
     def run(self, script: str, *arguments: str) -> str:
         """Run a shell script in the volume's root; its output. Raises EngineError where it fails."""
@@ -72,16 +74,19 @@ class Worker:
         return self.reader.read()
 
     def time(self) -> int:
-        """The time on the engine's machine, in Unix seconds."""
-        return int(self.run("date +%s").split()[-1])
+        """The time on the engine's machine, in Unix seconds: that of the registry's files, which this machine's may not be."""
+        if self._clock is None:
+            self._clock = int(self.run("date +%s").split()[-1]), time.monotonic()
+        seconds, read_at = self._clock
+        return seconds + int(time.monotonic() - read_at)
 
     def write(self, files: Mapping[str, bytes]) -> None:
         """Write files into the volume. Raises EngineError."""
-        self._unpack(_files(files))
+        self._unpack(_files(files, self.time()))
 
     def overwrite(self, files: Mapping[str, bytes]) -> None:
         """Write into existing files of the volume, none of which is missing at any moment. Raises EngineError."""
-        self._unpack(_files(files), "--overwrite")
+        self._unpack(_files(files, self.time()), "--overwrite")
 
     def replace(self, path: str, content: bytes) -> None:
         """Write a file of the volume; killed meanwhile, the earlier one is there. Raises EngineError."""
@@ -102,13 +107,13 @@ class Worker:
         self.run(f"tar -x -o {' '.join(options)} -f /{name}; code=$?; rm -f /{name} 2>/dev/null; exit $code")
 
 
-def _files(files: Mapping[str, bytes]) -> bytes:
-    return _archive((_file(path, content), content) for path, content in files.items())
+def _files(files: Mapping[str, bytes], modified: int) -> bytes:
+    return _archive((_file(path, content, modified), content) for path, content in files.items())
 
 
-def _file(path: str, content: bytes) -> tarfile.TarInfo:
+def _file(path: str, content: bytes, modified: int) -> tarfile.TarInfo:
     member = tarfile.TarInfo(path)
-    member.size, member.mode, member.mtime = len(content), 0o644, int(time.time())
+    member.size, member.mode, member.mtime = len(content), 0o644, modified
     return member
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from registry_tool.base import labels
 from registry_tool.base.errors import Conflict, EngineError, NotFound, UsageError
 from registry_tool.content.check import check
-from registry_tool.content.usage.storage import layer_path, revision_path
+from registry_tool.content.usage.storage import blob_path, layer_path, revision_path
 from registry_tool.engine import ContainerSpec, Engine, Mount, PortBinding
 from registry_tool.local import registry as local_registry
 from registry_tool.local.collection import (
@@ -28,6 +29,7 @@ from registry_tool.local.collection import (
     subject,
     worker,
 )
+from registry_tool.local.collection.session import session
 from registry_tool.local.registry import Auth, LocalRegistry, recovery, up
 from registry_tool.oci.digest import Digest
 from registry_tool.targets.registry import open_registry
@@ -405,8 +407,9 @@ def test_registry_of_another_user_than_root_can_write_to_all_that_is_left(
     assert (code, output) == (0, b"")
 
 
+@pytest.mark.parametrize("has_empty_links", [False, True], ids=["whole", "links left empty"])
 def test_full_volume_stops_it_before_anything_is_removed_unless_nothing_is_kept(
-    engine: Engine, foreign: Callable[..., str], unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, foreign: Callable[..., str], unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_empty_links: bool
 ) -> None:
     port = free_port()
     options = {"DriverConfig": {"Name": "local", "Options": {"type": "tmpfs", "device": "tmpfs", "o": "size=1m"}}}
@@ -421,7 +424,11 @@ def test_full_volume_stops_it_before_anything_is_removed_unless_nothing_is_kept(
     engine.start(id)
     wait_for_registry(port)
     make_image(port, "app", "1", layer(b"before"))
-    make_image(port, "app", "1", layer(b"after"))
+    kept = make_image(port, "app", "1", layer(b"after"))
+    if has_empty_links:
+        links = (revision_path("app", Digest.parse(kept.digest)), layer_path("app", Digest.parse(sha256(kept.layers[0]))))
+        script = 'cd /var/lib/registry && for each in "$@"; do : > "$each"; done'
+        assert engine.execute(id, ["sh", "-c", script, "sh", *links])[0] == 0
     fill = "dd if=/dev/zero of=/var/lib/registry/filler bs=4k; cd /var/lib/registry && find . -type f | sort"
     before = engine.execute(id, ["sh", "-c", fill])[1]
     registry, wanted = find_subject(engine, container=id), CollectionOptions()
@@ -434,8 +441,40 @@ def test_full_volume_stops_it_before_anything_is_removed_unless_nothing_is_kept(
     assert {line for line in before.splitlines() if line.startswith(b"./docker/")} <= set(listing.splitlines())
     result = collect(engine, registry, planned, CollectionOptions(undo_for=0), state=tmp_path)
     assert result.bytes_removed == planned.bytes_freed > 0
+    assert len(result.plan.damaged_links) == 2 * has_empty_links
     with open_registry(f"127.0.0.1:{port}") as opened:
         assert check(opened, deep=True).ok
+
+
+def test_engine_with_another_clock_decides_what_is_young(collected: Collected, monkeypatch: pytest.MonkeyPatch) -> None:
+    push_blob(collected.port, "app", b"of a push that is under way")
+    here = time.time
+    # This machine's clock is two hours ahead: by it the layer is older than the grace.
+    monkeypatch.setattr(time, "time", lambda: here() + 7200)
+    assert collected.plan().waiting_count == 1
+    make_image(collected.port, "app", "1", layer(b"before"))
+    make_image(collected.port, "app", "1", layer(b"after"))
+    assert collected.collect(undo_for=3600).blobs > 0
+    source = CollectionSource(collected.engine, [find_subject(collected.engine, collected.name)], state=collected.state)
+    (entry,) = source.entries()
+    assert abs(entry.created.timestamp() - here()) < 1800
+    assert list(source.restore(source.plan(entry.id), overwrite=False))
+    # What is restored is as young as what was pushed.
+    code, output = collected.engine.execute(
+        collected.registry.container_id, ["sh", "-c", "cd /var/lib/registry/docker && find . -type f -exec stat -c %Y {} +"]
+    )
+    assert code == 0
+    assert max(map(int, output.split())) < here() + 1800
+
+
+def test_no_path_is_cut_where_the_buffer_of_the_image_s_xargs_ends(collected: Collected) -> None:
+    # Of these, busybox's xargs cuts one in its middle if it gets all of them at once: `rm -rf` then removes another path, and leaves it.
+    blobs = [blob_path(Digest.of(str(number).encode())).rpartition("/")[0] for number in range(5008)]
+    with session(collected.engine, find_subject(collected.engine, collected.name), state=collected.state) as (running, _):
+        running.run_on(blobs, "mkdir -p")
+        running.run_on(blobs, "rm -rf")
+        left = running.run("find docker/registry/v2/blobs -mindepth 3 -type d").split()
+    assert left == []
 
 
 @pytest.mark.parametrize("when", ["before it", "meanwhile"])

@@ -1,0 +1,43 @@
+"""The worker of a collection without an engine: what it gives to ``xargs``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import pytest
+
+from registry_tool.engine import Engine
+from registry_tool.local.collection.worker import Worker
+
+_BUSYBOX_BUFFER = 30_700
+"""Bytes of input after which busybox's xargs may cut a path in two."""
+
+
+class Recorder:
+    """An engine that keeps the files it is given, and runs nothing."""
+
+    def __init__(self) -> None:
+        self.files: list[bytes] = []
+
+    def put_files(self, container: str, folder: str, files: Mapping[str, tuple[bytes, int]]) -> None:
+        self.files += [content for content, _ in files.values()]
+
+    def execute(self, container: str, command: list[str]) -> tuple[int, bytes]:
+        return 0, b""
+
+
+@pytest.mark.parametrize("length", [1, 79, 250, 15_999])
+def test_paths_for_one_xargs_fit_into_its_buffer(length: int) -> None:
+    recorder, paths = Recorder(), [str(number).rjust(length, "0")[-length:] for number in range(200_000 // length)]
+    Worker(cast(Engine, recorder), "id").run_on(paths, "rm -f")
+    assert b"".join(recorder.files).decode().splitlines() == paths
+    assert len(recorder.files) > 1
+    # Each ends with a path, and leaves room for the command and the environment.
+    assert all(content.endswith(b"\n") and len(content) < _BUSYBOX_BUFFER * 0.6 for content in recorder.files)
+
+
+def test_no_path_runs_nothing() -> None:
+    recorder = Recorder()
+    Worker(cast(Engine, recorder), "id").run_on([], "rm -f")
+    assert recorder.files == []
