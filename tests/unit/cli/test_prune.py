@@ -235,7 +235,7 @@ def test_wrong_command_is_exit_2(typed: Typed, host: server.RunningRegistry, arg
 def test_regular_expression_that_does_not_end_is_exit_2(
     typed: Typed, host: server.RunningRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("registry_tool.content.retention.planner.REGEX_SECONDS", 1)
+    monkeypatch.setattr("registry_tool.content.retention.planner.REGEX_SECONDS", 0.2)
     make_image(host.port, NAME, "a" * 60 + "_")
     answer = typed("prune", "--keep-tags", "(a+)+$", NAME)
     assert answer.code == 2

@@ -157,7 +157,7 @@ def test_missing_file_is_not_found(tmp_path: Path) -> None:
 
 
 def test_regular_expression_that_does_not_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("registry_tool.content.copy.jobs.search_all", partial(search_all, seconds=1))
+    monkeypatch.setattr("registry_tool.content.copy.jobs.search_all", partial(search_all, seconds=0.2))
     (rule,) = read(tmp_path, "mirror.toml", '[[image]]\nsource = "john/app"\ndestination = "copy/"\nregex = "(a+)+$"\n').rules
     with pytest.raises(UsageError, match="takes too long"):
         rule.tags.matching(["a" * 60 + "_"])
