@@ -21,7 +21,6 @@ import pytest
 
 from registry_tool.base.errors import RegistryError
 from tests.support import canary
-from tests.support.cli_runner import Answer, Terminal
 
 SECRET = canary.password("x")
 PACKED = base64.b64encode(f"mary:{SECRET}".encode()).decode()
@@ -36,6 +35,7 @@ def hand_over(path):
 STARTS = [sys.executable, "-c", "import subprocess, sys; subprocess.run(['true', sys.stdin.read()])"]
 
 """
+COMMANDS = "from tests.support.cli_runner import Answer, Terminal"
 LEAKS = {
     "print(SECRET)": "Captured stdout call",
     "print(PACKED, file=sys.stderr)": "Captured stderr call",
@@ -106,7 +106,7 @@ def some(*bodies: str) -> str:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_whoever_lets_a_password_out_fails_and_is_told_where(tmp_path: Path, workers: int) -> None:
-    done = run(tmp_path, some(*LEAKS, *FINE), *in_workers(workers))
+    done = run(tmp_path, f"{COMMANDS}\n{some(*LEAKS, *FINE)}", *in_workers(workers))
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
     parts = re.split(r"^_+ ERROR at teardown of test_(\d+) _+$", done.stdout, flags=re.MULTILINE)
     message = {int(number): text for number, text in zip(parts[1::2], parts[2::2], strict=True)}
