@@ -142,9 +142,10 @@ def bring_back(engine: Engine, collection: Collection) -> None:
 
 
 def end(engine: Engine, id: str) -> None:
-    """Kill a container and wait until it has ended; one that is not there or does not run is left. Raises EngineTimeout."""
+    """End a container at once, and wait until it has ended; one that is not there or does not run is left. Raises EngineTimeout."""
     with suppress(NotFound, Conflict):  # it has ended, or is being removed
-        engine.kill(id)
+        # Not killed: podman closes the ports of a killed container a moment later, and with them those of another that began to use them.
+        engine.stop(id, timeout=0)
 
     def ended() -> bool:
         container = engine.container(id)
