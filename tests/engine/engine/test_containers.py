@@ -416,12 +416,18 @@ def test_a_container_may_be_in_another_ones_network(engine: Engine, shell: Run) 
 
 @engine_needed
 def test_capabilities_and_masks_are_what_was_asked_for(engine: Engine, shell: Run) -> None:
-    usual, other = shell(), shell(cap_add=("SYS_ADMIN",), unmasked=True, cgroupns="private")
+    usual, other = shell(), shell(cap_add=("SYS_ADMIN",), unmasked=True)
     bits = [int(engine.execute(made.id, ("sed", "-n", "s/CapEff://p", "/proc/self/status"))[1], 16) for made in (usual, other)]
     assert bits[0] ^ bits[1] == 1 << 21
     masked = [engine.execute(made.id, ("sh", "-c", "grep -c ' /proc/' /proc/self/mounts"))[1].strip() for made in (usual, other)]
     assert masked[0] != b"0" and masked[1] == b"0"
-    groups = [engine.execute(made.id, ("readlink", "/proc/self/ns/cgroup"))[1] for made in (usual, other)]
+
+
+@engine_needed
+def test_control_groups_are_its_own_where_that_was_asked_for(engine: Engine, shell: Run) -> None:
+    groups = [engine.execute(shell(cgroupns="private").id, ("readlink", "/proc/self/ns/cgroup"))[1] for _ in range(2)]
+    if groups[0] == groups[1] and engine.is_podman and engine.setup().cgroup_version == "1":
+        pytest.skip("podman 5.4's interface leaves a container in the host's control groups where these are of version 1")
     assert groups[0] != groups[1]
 
 
