@@ -119,6 +119,18 @@ def test_create_on_a_read_only_disk_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_file_that_is_larger_than_the_disk_takes_names_volumes(typed: Typed, tmp_path: Path) -> None:
+    """As FAT with 4 GB: a limit of 512,000 bytes, which each layer is within."""
+    line = ["sh", "-c", 'ulimit -f 1000; exec "$@"', "sh", *REGCTL, *create(tmp_path, "file")]
+    refused = subprocess.run(line, capture_output=True, text=True, check=False, timeout=600)
+    assert refused.returncode == 1
+    assert "kit.tar cannot be written: File too large" in refused.stderr
+    assert "The disk takes no file of this size, as FAT: --volume-size 4GB" in refused.stderr
+    assert not (tmp_path / "kit.tar").exists()
+    assert typed(*create(tmp_path, "volumes")).code == 0
+    assert not any(path.name.startswith(".") for path in tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_read_only_stick_is_verified_and_applied(typed: Typed, other: RecordingServer, tmp_path: Path, form: str) -> None:
     assert typed(*create(tmp_path, form)).code == 0
