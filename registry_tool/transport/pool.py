@@ -186,7 +186,7 @@ class HttpPool:
         if isinstance(root, http.client.BadStatusLine) and not isinstance(root, OSError):
             return NotARegistry(f"the server at {host} is not a registry: it does not speak HTTP", hint=f"Find out what listens at {host}.")
         if isinstance(error, (kinds.NewConnectionError, kinds.ConnectTimeoutError)):
-            return nothing_answers(host, why, refused=isinstance(root, ConnectionRefusedError))
+            return nothing_answers(host, why, root)
         if isinstance(root, TooSlow):
             return RegistryUnreachable(f"{host} responds to {request} too slowly: {why}", hint=_LOG)
         if isinstance(root, TimeoutError) or isinstance(error, kinds.ReadTimeoutError):
@@ -225,8 +225,10 @@ def _proxy_login_needed(host: str, proxy: str) -> RegistryUnreachable:
     return RegistryUnreachable(f"the proxy {scheme}://{name} on the way to {host} {why} (407)", hint=hint)
 
 
-def nothing_answers(host: str, why: str, *, refused: bool = False) -> RegistryUnreachable:
-    """The error where nothing answers at ``host``, or it ``refused`` the connection."""
+def nothing_answers(host: str, why: str, cause: BaseException | None = None) -> RegistryUnreachable:
+    """The error where nothing answers at ``host``: NothingListens where ``cause`` tells that it was refused."""
+    # Reset, where the listener is closed with the connection still in its queue.
+    refused = isinstance(cause, (ConnectionRefusedError, ConnectionResetError, ConnectionAbortedError))
     hint = "Start the local registry: regctl up" if is_loopback(host) else "Check the address, and the network."
     kind = NothingListens if refused else RegistryUnreachable
     return kind(f"no registry answers at {host}: {why}", hint=hint)

@@ -357,9 +357,7 @@ class Transport:
                     try:
                         self._origin = find_origin(self.host, plain_http=self.plain_http, timeout=self.timeouts[0])
                     except OSError as error:
-                        raise nothing_answers(
-                            self.host, error.strerror or str(error), refused=isinstance(error, ConnectionRefusedError)
-                        ) from error
+                        raise nothing_answers(self.host, error.strerror or str(error), error) from error
                 else:
                     self._origin = f"{'http' if self.plain_http else 'https'}://{self._name}"
             return self._origin

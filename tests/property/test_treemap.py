@@ -4,7 +4,7 @@ import math
 import re
 from xml.etree import ElementTree as ET
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from registry_tool.cli.views.treemap import Box, squarify, treemap
@@ -30,6 +30,7 @@ areas = st.lists(
 )
 
 
+@example("\ufffe", [Area(group="\uffff", name="a surrogate: \udc80", bytes=1)])
 @given(names, areas)
 def test_picture_is_xml_that_has_all_bytes_whatever_the_names(title: str, chosen: list[Area]) -> None:
     root = ET.fromstring(treemap(title, chosen))  # noqa: S314 - our own

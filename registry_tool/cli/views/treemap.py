@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from xml.sax.saxutils import escape
@@ -14,6 +15,7 @@ WIDTH, HEIGHT = 1200, 700
 _HEAD, _MARGIN, _LINE = 30, 1, 14  # heights of the title and of a line of text, and the space around a rectangle
 _LETTER = 6.6  # the width of a letter
 _COLOURS = ("#4e79a7", "#f28e2b", "#59a14f", "#b07aa1", "#76b7b2", "#edc948", "#ff9da7", "#9c755f", "#e15759", "#bab0ac")
+_NO_XML = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
 _MOST = 500  # rectangles of one group; the rest is one
 _STYLE = "text{font:11px sans-serif;fill:#fff;pointer-events:none}.head{font-size:15px;fill:#333}rect{stroke:#fff}"
 
@@ -111,4 +113,5 @@ def _text(box: Box, text: str, kind: str = "") -> str:
 
 
 def _safe(text: str) -> str:
-    return escape(printable(text))
+    """``text`` for XML, which has no way to write some characters (XML 1.0, 2.2)."""
+    return escape(_NO_XML.sub("\N{REPLACEMENT CHARACTER}", printable(text)))

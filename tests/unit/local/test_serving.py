@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import stat
 from collections.abc import Iterator
 from dataclasses import replace
@@ -29,11 +30,19 @@ LONG, SHORT = canary.password("long enough"), "7 chars"
 NOW = datetime.now(timezone.utc)
 
 
+def is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def issued(state: Path, *, days_ago: int = 0, days: int = 365, names: tuple[str, ...] = ()) -> TlsFiles:
     """What an `up` issued so many days ago, for the names that are needed now unless others are given."""
     pair = authority.load_or_create(state)
     hosts = names or machine.server_names(HERE, SETTINGS.listen)
-    addresses = [host for host in hosts if host[0].isdigit() or ":" in host]
+    addresses = [host for host in hosts if is_address(host)]
     others = [host for host in hosts if host not in addresses]
     leaf = certificates.issue(pair, names=others, addresses=addresses, days=days, now=NOW - timedelta(days=days_ago))
     return TlsFiles(certificate=leaf.certificate, key=leaf.key, authority=pair.certificate)

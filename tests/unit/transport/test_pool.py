@@ -13,11 +13,12 @@ from urllib.parse import quote
 
 import pytest
 
-from registry_tool.base.errors import ConnectionLost, NotARegistry, NotFound, RegistryError, RegistryUnreachable
+from registry_tool.base.errors import ConnectionLost, NotARegistry, NotFound, NothingListens, RegistryError, RegistryUnreachable
 from registry_tool.transport import Transport, pool
 from registry_tool.transport import transport as transport_module
+from registry_tool.transport.retry import is_transient
 from tests.support import canary
-from tests.support.fake_server import ReceivedRequest, Reply, fake_server, self_signed, sending, tcp_server
+from tests.support.fake_server import ReceivedRequest, Reply, fake_server, reply, self_signed, sending, tcp_server
 from tests.support.socks_server import socks_server
 
 
@@ -27,6 +28,23 @@ def away(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     for module in (transport_module, pool):
         monkeypatch.setattr(module, "is_loopback", lambda host: False)
+
+
+@pytest.mark.parametrize("cause", [ConnectionRefusedError, ConnectionResetError, ConnectionAbortedError])
+@pytest.mark.parametrize("is_known", [False, True])
+def test_connection_that_a_closing_listener_ends_is_one_to_try_again(
+    monkeypatch: pytest.MonkeyPatch, cause: type[OSError], is_known: bool
+) -> None:
+    def fail(self: socket.socket, address: object) -> None:
+        raise cause(0, "ended")
+
+    with fake_server(lambda request: reply({}, connection="close")) as server, Transport(server.host) as transport:
+        if is_known:
+            transport.get("/v2/")
+        monkeypatch.setattr(socket.socket, "connect", fail)
+        with pytest.raises(NothingListens) as raised:
+            transport.get("/v2/")
+    assert is_transient(raised.value)
 
 
 def test_latency_is_known_after_some_responses() -> None:
