@@ -252,7 +252,8 @@ def _check_encoding(host: str, stream: ResponseStream) -> None:
 
 def _requests_utils() -> Any:
     """``requests.utils``, which takes as long to import as urllib3 does: only proxies and authorities need it."""
-    import requests.utils  # noqa: PLC0415
+    # The package, not its module: where another thread imports it meanwhile, for docker's SDK, Python gives both of them half of it.
+    import requests  # noqa: PLC0415
 
     return requests.utils
 

@@ -6,6 +6,8 @@ import base64
 import functools
 import gzip
 import socket
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -365,3 +367,38 @@ def test_no_proxy_with_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.0/8")
     with fake_server(lambda request: Reply()) as server, Transport(server.host, plain_http=True) as transport:
         assert transport.get("/v2/").status == 200
+
+
+_TWO_IMPORTS = """
+import sys, threading, time
+from registry_tool.transport import pool
+
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "requests.exceptions":
+            is_under_way.set()
+            time.sleep(0.5)
+
+def use() -> None:
+    is_under_way.wait()
+    pool._requests_utils().DEFAULT_CA_BUNDLE_PATH
+
+def connect() -> None:
+    import registry_tool.engine.client
+
+is_under_way = threading.Event()
+sys.meta_path.insert(0, Slow())
+failures = []
+threading.excepthook = failures.append
+threads = [threading.Thread(target=each) for each in (use, connect)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+sys.exit(failures[0].exc_value if failures else None)
+"""
+
+
+def test_first_use_while_another_thread_imports_the_engines_client() -> None:
+    done = subprocess.run([sys.executable, "-c", _TWO_IMPORTS], check=False, capture_output=True, text=True, timeout=600)
+    assert (done.returncode, done.stderr) == (0, "")
