@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 State = Literal["ok", "warning", "wrong", "skipped"]
-_WORST_FIRST: tuple[State, ...] = ("wrong", "warning", "ok", "skipped")
+_WORST_FIRST: tuple[State, ...] = ("wrong", "warning", "skipped", "ok")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,19 +91,18 @@ def wrong(seen: str, fix: str, *, mend: Callable[[], None] | None = None) -> Obs
 
 
 def combined(observations: Iterable[Observation]) -> Observation:
-    """One observation for several things: the worst state, and what was seen of those that are in it."""
-    every = tuple(observations)
-    state = min((each.state for each in every), key=_WORST_FIRST.index)
-    worst = [each for each in every if each.state == state]
-    mends = [each.mend for each in worst if each.mend is not None]
+    """One observation for several things: the worst state, and, worst first, each that is not ok; where all are, each of them."""
+    every = sorted(observations, key=lambda each: _WORST_FIRST.index(each.state))
+    shown = [each for each in every if each.state != "ok"] or every
+    mends = [each.mend for each in shown if each.mend is not None]
 
     def mend_all() -> None:
         for mend in mends:
             mend()
 
     return Observation(
-        state=state,
-        seen="; ".join(dict.fromkeys(each.seen for each in worst)),
-        fix="; ".join(dict.fromkeys(each.fix for each in worst if each.fix)),
+        state=shown[0].state,
+        seen="; ".join(dict.fromkeys(each.seen for each in shown)),
+        fix="; ".join(dict.fromkeys(each.fix for each in shown if each.fix)),
         mend=mend_all if mends else None,
     )

@@ -39,10 +39,26 @@ _READY = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageLook:
-    """What a bounded look at a registry's images found; ``extent`` says how much of it was looked at."""
+    """What a look at a registry's images found, until its time was up; ``repositories`` is None where not even their list came."""
 
     findings: tuple[content_check.Finding, ...]
-    extent: str
+    checked: int
+    repositories: int | None
+
+    @property
+    def saw_nothing(self) -> bool:
+        """Whether no repository was checked, though there may be some."""
+        return self.checked == 0 and self.repositories != 0
+
+    @property
+    def extent(self) -> str:
+        """How much was looked at, and within which time if that was not all."""
+        if self.repositories is None:
+            return f"no list of repositories in {STORAGE_BUDGET:g} s"
+        total = units.count(self.repositories, "repository")
+        if self.checked == self.repositories:
+            return f"{total} checked"
+        return f"looked at {self.checked} of {total} in {STORAGE_BUDGET:g} s"
 
 
 def health(surroundings: Surroundings) -> Observation:
@@ -169,6 +185,8 @@ def _write(registry: CheckedRegistry, opened: Registry) -> Observation:
 
 def _storage(surroundings: Surroundings, registry: CheckedRegistry, opened: Registry) -> Observation:
     look = _look(surroundings, registry, opened)
+    if look.saw_nothing:
+        return skipped(f"{registry.label}: {look.extent}; regctl check {registry.host} takes its time")
     # What the cache still has is the next check's.
     if not look.findings:
         return ok(f"{registry.label}: {look.extent}")
@@ -181,6 +199,8 @@ def _storage(surroundings: Surroundings, registry: CheckedRegistry, opened: Regi
 
 def _stale_cache(surroundings: Surroundings, registry: CheckedRegistry, opened: Registry) -> Observation:
     look = _look(surroundings, registry, opened)
+    if look.saw_nothing:
+        return skipped(f"{registry.label}: {look.extent}")
     stale = []
     for finding in look.findings:
         if finding.kind not in _MISSING_BLOBS or finding.digest is None:
@@ -189,7 +209,7 @@ def _stale_cache(surroundings: Surroundings, registry: CheckedRegistry, opened: 
         if repository.exists(Descriptor(media_type="application/octet-stream", digest=finding.digest, size=0)):
             stale.append(finding.digest)
     if not stale:
-        return ok(f"{registry.label} reports nothing that is gone")
+        return ok(f"{registry.label} reports nothing that is gone ({look.extent})")
     local = registry.local
     return wrong(
         f"{registry.label} still reports {stale[0]}, which is gone ({len(set(stale))} in all): a push leaves out such layers",
@@ -204,10 +224,11 @@ def _look(surroundings: Surroundings, registry: CheckedRegistry, opened: Registr
     def look() -> StorageLook:
         deadline = Deadline(STORAGE_BUDGET)
         findings: list[content_check.Finding] = []
-        paths: list[str] = []
+        repositories: int | None = None
         checked = 0
         try:
             paths = call_with_deadline(lambda: sorted(set(opened.catalog())), lambda: deadline.left)
+            repositories = len(paths)
             for path in paths:
                 report = call_with_deadline(partial(content_check.check, opened, [path]), lambda: deadline.left)
                 if report.error is not None:
@@ -216,10 +237,7 @@ def _look(surroundings: Surroundings, registry: CheckedRegistry, opened: Registr
                 checked += 1
         except DeadlineExceeded:
             pass
-        total = units.count(len(paths), "repository")
-        return StorageLook(
-            findings=tuple(findings), extent=f"{total} checked" if checked == len(paths) else f"{checked} of {total} checked"
-        )
+        return StorageLook(findings=tuple(findings), checked=checked, repositories=repositories)
 
     return surroundings.storage_looks.get(registry.host, look)
 

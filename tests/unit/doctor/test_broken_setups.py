@@ -20,6 +20,8 @@ import pytest
 
 from registry_tool import server
 from registry_tool.base import dirs, labels
+from registry_tool.base.deadline import DeadlineExceeded
+from registry_tool.content import check as content_check
 from registry_tool.doctor import engine_checks, network_checks, registry_checks
 from registry_tool.oci.descriptor import Platform
 from tests.support.cli_runner import Typed
@@ -573,6 +575,52 @@ def test_registry_that_still_reports_a_layer_that_was_collected(
     watching.instead = cached
     is_wrong(diagnose("stale-cache"), "still reports", "docker restart", mendable=True)
     mends(diagnose, "stale-cache")
+
+
+@pytest.mark.parametrize("name", ["storage", "stale-cache"])
+def test_registry_of_which_nothing_could_be_looked_at_in_time_is_not_ok(
+    setup: SetUp, diagnose: Diagnose, registry: server.RunningRegistry, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    setup.registry(registry.port)
+    monkeypatch.setattr(registry_checks, "STORAGE_BUDGET", 0.0)
+    check = diagnose(name)
+    assert (check["state"], "no list of repositories in 0 s" in check["seen"]) == ("skipped", True), check
+
+
+@pytest.mark.parametrize("name", ["storage", "stale-cache"])
+@pytest.mark.parametrize(("in_time", "state"), [(0, "skipped"), (1, "ok"), (2, "ok")])
+def test_look_at_storage_says_how_much_it_saw(
+    setup: SetUp, diagnose: Diagnose, watching: RecordingServer, monkeypatch: pytest.MonkeyPatch, name: str, in_time: int, state: str
+) -> None:
+    monkeypatch.delenv("REGISTRY_TOOL_REGISTRY")
+    for repository in ("john/one", "john/two"):
+        make_image(watching.port, repository, "part2", layer(b"x"))
+    setup.registry(watching.port)
+    checked: list[object] = []
+    check = content_check.check
+
+    def check_in_time(*arguments: Any, **options: Any) -> Any:
+        if len(checked) == in_time:
+            raise DeadlineExceeded
+        checked.append(arguments)
+        return check(*arguments, **options)
+
+    monkeypatch.setattr(registry_checks, "STORAGE_BUDGET", 600.0)
+    monkeypatch.setattr(content_check, "check", check_in_time)
+    seen = diagnose(name)
+    extent = "2 repositories checked" if in_time == 2 else f"looked at {in_time} of 2 repositories in 600 s"
+    assert (seen["state"], extent in seen["seen"]) == (state, True), seen
+
+
+@pytest.mark.parametrize("name", ["storage", "stale-cache", "write", "delete"])
+def test_registry_that_does_not_respond_is_not_hidden_by_one_that_is_well(
+    setup: SetUp, diagnose: Diagnose, registry: server.RunningRegistry, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(registry_checks, "STORAGE_BUDGET", 600.0)
+    setup.registry(registry.port)
+    setup.registry(free_port(), name="mirror", state="exited")
+    check = diagnose(name)
+    assert (check["state"], check["seen"]) == ("skipped", "mirror does not respond, or is being collected")
 
 
 # --- the machine ---

@@ -149,12 +149,18 @@ def test_several_things_are_one_observation_of_the_worst_state() -> None:
     mended = []
     worst = wrong("two", "do it", mend=lambda: mended.append("two"))
     observed = combined([ok("one"), worst, skipped("three"), warning("four", "later"), wrong("five", "do it")])
-    assert (observed.state, observed.seen, observed.fix) == ("wrong", "two; five", "do it")
+    assert (observed.state, observed.seen, observed.fix) == ("wrong", "two; five; four; three", "do it; later")
     assert observed.mend is not None
     observed.mend()
     assert mended == ["two"]
-    assert combined([ok("a"), skipped("b")]).state == "ok"
-    assert combined([skipped("b")]).state == "skipped"
+    assert combined([ok("a"), ok("b")]) == ok("a; b")
+
+
+def test_what_could_not_be_looked_at_is_not_hidden_by_what_is_ok_or_wrong() -> None:
+    assert combined([ok("a"), skipped("b")]) == skipped("b")
+    assert combined([skipped("b"), ok("a"), skipped("c")]) == skipped("b; c")
+    assert combined([skipped("b"), warning("d", "later")]) == warning("d; b", "later")
+    assert combined([skipped("b")]) == skipped("b")
 
 
 def test_names_of_checks_are_completed(monkeypatch: pytest.MonkeyPatch) -> None:
