@@ -50,24 +50,15 @@ class Worker:
 
     def run_on(self, paths: Iterable[str], command: str, *, tolerant: bool = False) -> None:
         """Run ``command`` on ``paths``, many at a time. Raises EngineError where it fails, unless ``tolerant``."""
-        batch: list[bytes] = []
-        size = 0
-        for path in paths:
-            line = path.encode() + b"\n"
-            if size + len(line) > _XARGS_INPUT:
-                self._run_on(b"".join(batch), command, tolerant=tolerant)
-                batch, size = [], 0
-            batch.append(line)
-            size += len(line)
-        if batch:
-            self._run_on(b"".join(batch), command, tolerant=tolerant)
-
-    def _run_on(self, content: bytes, command: str, *, tolerant: bool) -> None:
         # In the container's own file system, not in the volume, which may be full.
         name = f"registry-tool-{uuid.uuid4().hex}"
-        self.engine.put_files(self.id, "/", {name: (content, 0o644)})
+        lists = {f"{name}-{number}": (content, 0o644) for number, content in enumerate(_xargs_inputs(paths))}
+        if not lists:
+            return
+        self.engine.put_files(self.id, "/", lists)
         discard, code = ("2>/dev/null", "0") if tolerant else ("", "$code")
-        self.run(f"xargs {command} < /{name} {discard}; code=$?; rm -f /{name}; exit {code}")
+        # All of them by one command: each has a cost of its own.
+        self.run(f"code=0; for each in /{name}-*; do xargs {command} < $each {discard} || code=$?; done; rm -f /{name}-*; exit {code}")
 
     def read(self) -> tuple[RegistryStorage, StoredManifests]:
         """List all files of the volume, and read tags and manifests. Raises EngineError where that is not complete."""
@@ -105,6 +96,19 @@ class Worker:
         name = f"registry-tool-{uuid.uuid4().hex}"
         self.engine.put_files(self.id, "/", {name: (archive, 0o644)})
         self.run(f"tar -x -o {' '.join(options)} -f /{name}; code=$?; rm -f /{name} 2>/dev/null; exit $code")
+
+
+def _xargs_inputs(paths: Iterable[str]) -> Iterator[bytes]:
+    """The paths as lines, as many at a time as one ``xargs`` may get."""
+    batch = bytearray()
+    for path in paths:
+        line = path.encode() + b"\n"
+        if batch and len(batch) + len(line) > _XARGS_INPUT:
+            yield bytes(batch)
+            batch.clear()
+        batch += line
+    if batch:
+        yield bytes(batch)
 
 
 def _files(files: Mapping[str, bytes], modified: int) -> bytes:
