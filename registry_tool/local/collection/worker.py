@@ -52,7 +52,8 @@ class Worker:
         """Run ``command`` on ``paths``, many at a time. Raises EngineError where it fails, unless ``tolerant``."""
         # In the container's own file system, not in the volume, which may be full.
         name = f"registry-tool-{uuid.uuid4().hex}"
-        lists = {f"{name}-{number}": (content, 0o644) for number, content in enumerate(_xargs_inputs(paths))}
+        # The shell takes them in the order of their names: what is inside of a folder may have to go before it.
+        lists = {f"{name}-{number:09}": (content, 0o644) for number, content in enumerate(_xargs_inputs(paths))}
         if not lists:
             return
         self.engine.put_files(self.id, "/", lists)

@@ -19,9 +19,10 @@ class Recorder:
 
     def __init__(self) -> None:
         self.files: list[bytes] = []
+        """What it was given, in the order of a shell's pattern."""
 
     def put_files(self, container: str, folder: str, files: Mapping[str, tuple[bytes, int]]) -> None:
-        self.files += [content for content, _ in files.values()]
+        self.files += [content for _, (content, _) in sorted(files.items())]
 
     def execute(self, container: str, command: list[str]) -> tuple[int, bytes]:
         return 0, b""
