@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -31,6 +32,8 @@ from registry_tool.transport.retry import repeated
 
 BLOBS = 6
 """Blobs under way at a time: more do not fill a line better, and each holds a chunk in memory."""
+LOOK_LASTS = 5.0
+"""Seconds for which a mount that was looked at vouches for others: a collection may remove a blob that no manifest names yet."""
 
 Result = TypeVar("Result")
 Place = tuple[Digest, int]
@@ -210,14 +213,15 @@ class _Mounts:
     """The mounts of one blob, one after the other, and who holds it by now.
 
     A registry may mount from memory what is gone, and one may accept a mount and do nothing. So it is looked at where a blob was mounted
-    to, but for the next ones of the same registry: a blob that was sent there, or seen there to its last byte, is in its storage, and
-    one mount that was seen to work shows that this registry does mount it.
+    to, but for the next ones of the same registry within :data:`LOOK_LASTS`: a blob that was sent there, or seen there to its last byte,
+    is in its storage, and one mount that was seen to work shows that this registry does mount it.
     """
 
     def __init__(self, task: BlobTask) -> None:
         self.holders = [*task.present, *task.holders]
         self._whole = {id(target) for target in task.present}
-        self._mounted: list[Target] = []
+        self._looks: list[tuple[Target, float]] = []
+        """Where a mount was looked at, and when on the monotonic clock."""
 
     def add(self, holder: Target, *, is_whole: bool) -> None:
         """Add a destination that has the blob; ``is_whole``: by what was sent or seen, not only by what the registry said."""
@@ -235,12 +239,18 @@ class _Mounts:
             with destination.limiter:
                 if not destination.mount(descriptor, holder):
                     continue
-                is_known = id(holder) in self._whole and any(destination.can_mount_from(other) for other in self._mounted)
+                is_known = id(holder) in self._whole and self._was_looked_at(destination)
                 if is_known or destination.has(descriptor):
                     self.add(destination, is_whole=not is_known)
-                    self._mounted.append(destination)
+                    if not is_known:
+                        self._looks.append((destination, time.monotonic()))
                     return True
         return False
+
+    def _was_looked_at(self, destination: RemoteTarget) -> bool:
+        """Whether a mount into the registry of ``destination`` was looked at a moment ago."""
+        now = time.monotonic()
+        return any(now - at < LOOK_LASTS and destination.can_mount_from(target) for target, at in self._looks)
 
 
 class _Counted:

@@ -57,9 +57,9 @@ class Worker:
         if not lists:
             return
         self.engine.put_files(self.id, "/", lists)
-        discard, code = ("2>/dev/null", "0") if tolerant else ("", "$code")
+        ending = "2>/dev/null || true" if tolerant else "|| { code=$?; break; }"
         # All of them by one command: each has a cost of its own.
-        self.run(f"code=0; for each in /{name}-*; do xargs {command} < $each {discard} || code=$?; done; rm -f /{name}-*; exit {code}")
+        self.run(f"code=0; for each in /{name}-*; do xargs {command} < $each {ending}; done; rm -f /{name}-*; exit $code")
 
     def read(self) -> tuple[RegistryStorage, StoredManifests]:
         """List all files of the volume, and read tags and manifests. Raises EngineError where that is not complete."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 from typing import cast
 
 import pytest
 
 from registry_tool.engine import Engine
 from registry_tool.local.collection.worker import Worker
+from registry_tool.local.registry.spec import STORAGE
 
 _BUSYBOX_BUFFER = 30_700
 """Bytes of input after which busybox's xargs may cut a path in two."""
@@ -20,11 +24,13 @@ class Recorder:
     def __init__(self) -> None:
         self.files: list[bytes] = []
         """What it was given, in the order of a shell's pattern."""
+        self.scripts: list[str] = []
 
     def put_files(self, container: str, folder: str, files: Mapping[str, tuple[bytes, int]]) -> None:
         self.files += [content for _, (content, _) in sorted(files.items())]
 
     def execute(self, container: str, command: list[str]) -> tuple[int, bytes]:
+        self.scripts.append(command[2])
         return 0, b""
 
 
@@ -42,3 +48,17 @@ def test_no_path_runs_nothing() -> None:
     recorder = Recorder()
     Worker(cast(Engine, recorder), "id").run_on([], "rm -f")
     assert recorder.files == []
+
+
+@pytest.mark.parametrize(("tolerant", "code", "runs"), [(False, 123, 1), (True, 0, 3)])
+def test_first_failure_ends_it_unless_it_is_tolerant(tmp_path: Path, tolerant: bool, code: int, runs: int) -> None:
+    recorder, log = Recorder(), tmp_path / "log"
+    command = f"sh -c 'echo >>{log}; exit 1'"
+    Worker(cast(Engine, recorder), "id").run_on((f"{number:0200}" for number in range(200)), command, tolerant=tolerant)
+    name = re.findall(r"in (/\S+)-\*", recorder.scripts[-1])[0]
+    for number, content in enumerate(recorder.files):
+        tmp_path.joinpath(f"list-{number}").write_bytes(content)
+    script = recorder.scripts[-1].replace(name, f"{tmp_path}/list").replace(f"cd {STORAGE} || exit", "")
+    done = subprocess.run(["sh", "-c", script], check=False, timeout=600)
+    assert (done.returncode, len(log.read_text().splitlines())) == (code, runs)
+    assert not list(tmp_path.glob("list-*"))

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from registry_tool.base.errors import Mismatch, NotFound, NothingListens, RegistryError
-from registry_tool.content.copy import BlobCounts, CopyJob, CopyOptions, CopyPlan, NullCopyListener, copy, copy_all
+from registry_tool.content.copy import BlobCounts, CopyJob, CopyOptions, CopyPlan, NullCopyListener, copy, copy_all, transfer
 from registry_tool.oci.descriptor import Descriptor, Platform
 from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import Manifest
@@ -224,13 +224,24 @@ def copies_of_one_base(source: Side, destination: Side, *names: str) -> list[Cop
     return [CopyJob(source=source.repository(name), destination=destination.repository(name), references={"1": ("1",)}) for name in names]
 
 
-def test_one_mount_of_a_blob_is_looked_at_and_the_next_ones_of_that_registry_are_not(source: Side, destination: Side) -> None:
+def test_one_mount_of_a_blob_is_looked_at_and_the_next_ones_of_that_registry_are_not(
+    source: Side, destination: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "LOOK_LASTS", 600.0)  # whatever else the machine does
     jobs = copies_of_one_base(source, destination, "a", "b", "c", "d")
     result = copy_all(jobs)
     assert (result.blobs.sent, result.blobs.mounted) == (2, 6)
     # Config and layer are looked for in each of four repositories; then the first mount of each of the two is looked at.
     assert sum(1 for method, path in destination.server.requests if method == "GET" and "/blobs/" in path) == 4 * 2 + 2
     assert all(has_layer(destination, name) for name in ("a", "b", "c", "d"))
+
+
+def test_every_mount_is_looked_at_where_the_last_look_was_long_ago(
+    source: Side, destination: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "LOOK_LASTS", 0.0)
+    copy_all(copies_of_one_base(source, destination, "a", "b", "c", "d"))
+    assert sum(1 for method, path in destination.server.requests if method == "GET" and "/blobs/" in path) == 4 * 2 + 3 * 2
 
 
 def test_mounts_of_a_registry_that_accepts_them_and_does_nothing_are_sent(
