@@ -152,6 +152,16 @@ class Journal:
                 return _parse(self._path(id, started=started)), started
         raise NotFound(f"nothing is kept for undo under {id}", hint="See: regctl undo")
 
+    def of_repository(self, repository: str) -> Iterator[JournalEntry]:
+        """The entries of removals from ``repository`` (``HOST/PATH``), without those that cannot be read."""
+        for path, _, _ in self._files():
+            try:
+                entry = _parse(path)
+            except (FileNotFoundError, InvalidManifest):
+                continue
+            if entry.repository == repository:
+                yield entry
+
     def _path(self, id: str, *, started: bool = False) -> Path:
         return self._folder / f"{id}{'.started' if started else ''}.json"
 

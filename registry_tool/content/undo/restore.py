@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import suppress
 
 from registry_tool.base.concurrency import map_ordered
-from registry_tool.base.errors import Conflict, NotFound, RegistryToolError
+from registry_tool.base.errors import Conflict, InvalidManifest, NotFound, RegistryToolError
 from registry_tool.content.copy.planner import has_content
 from registry_tool.content.delete import Deletable
 from registry_tool.content.graph import Edge, edges
@@ -42,7 +42,8 @@ class JournalSource:
     def restore(self, plan: RestorePlan, *, overwrite: bool) -> Iterator[Restored]:
         """Restore; then the entry is gone."""
         entry, _ = self._journal.read(plan.entry.id)
-        yield from restore(entry, plan, self._open(entry.repository), overwrite=overwrite)
+        others = self._journal.of_repository(entry.repository)
+        yield from restore(entry, plan, self._open(entry.repository), overwrite=overwrite, others=others)
         self._journal.remove(entry.id)
 
 
@@ -73,9 +74,12 @@ def make_plan(entry: JournalEntry, repository: Deletable, *, interrupted: bool =
     )
 
 
-def restore(entry: JournalEntry, plan: RestorePlan, repository: Deletable, *, overwrite: bool) -> Iterator[Restored]:
+def restore(
+    entry: JournalEntry, plan: RestorePlan, repository: Deletable, *, overwrite: bool, others: Iterable[JournalEntry] = ()
+) -> Iterator[Restored]:
     """Push the manifests that are gone, children first, and let the tags stand for them again; tags that moved only to ``overwrite``.
 
+    ``others`` are the removals from the same repository that the journal keeps; they are read only where a referrer is restored.
     Raises Protected; NotFound where content is missing, and Conflict where a tag moved since the plan: nothing more is written then.
     """
     plan.check_allowed(overwrite=overwrite)
@@ -83,7 +87,8 @@ def restore(entry: JournalEntry, plan: RestorePlan, repository: Deletable, *, ov
         raise missing_error(plan)
     manifests = {kept.digest: kept.manifest for kept in entry.manifests}
     tags = [tag for tag in plan.tags if tag.action == "restore" or (overwrite and tag.action == "moved")]
-    referrers = _listed_referrers(entry, manifests)
+    pushed = {*plan.manifests, *(tag.digest for tag in tags)}
+    referrers = _listed_referrers({digest for digest in pushed if manifests[digest].subject is not None}, entry, others, repository)
     # In the journal a manifest comes before what it needs.
     for digest in reversed(plan.manifests):
         repository.push_manifest(manifests[digest], None, add_referrer=digest in referrers)
@@ -178,12 +183,32 @@ def _restore_list(tag: str, before: Manifest, repository: Deletable) -> None:
         repository.push_manifest(before, tag)
 
 
-def _listed_referrers(entry: JournalEntry, manifests: Mapping[Digest, Manifest]) -> set[Digest]:
-    """The manifests that were in a list of referrers under a tag: of others, none begins. All of them where a list could not be read."""
+def _listed_referrers(referrers: Set[Digest], entry: JournalEntry, others: Iterable[JournalEntry], repository: Deletable) -> set[Digest]:
+    """Those of ``referrers`` that belong in the lists that are kept under tags: no list begins with one that was in none.
+
+    A list is kept with the removal that deleted the manifest: that may be another than ``entry``, where this removed only a tag, or
+    where a deletion was killed after it had rewritten the list, and was repeated.
+    """
+    if not referrers:
+        return set()
+    deleted: set[Digest] = set()
+    listed: set[Digest] = set()
+    for each in (entry, *others):
+        digests = referrers & {kept.digest for kept in each.manifests if kept.is_deleted}
+        with suppress(InvalidManifest):  # another entry may be damaged
+            listed |= digests & (_in_lists(each) if digests else set())
+            deleted |= digests
+    # Of what was deleted in a way of which nothing is kept, it is not known: a list too many is better than a signature lost.
+    return listed | {digest for digest in referrers - deleted if _resolve(repository, str(digest)) is None}
+
+
+def _in_lists(entry: JournalEntry) -> set[Digest]:
+    """What the lists of referrers in ``entry`` name; all of its manifests where a list could not be read. Raises InvalidManifest."""
+    kept = {each.digest: each for each in entry.manifests}
     if entry.lost:
-        return set(manifests)
-    lists = [kept.digest for kept in (*entry.lists, *entry.tags) if _LIST_TAG.fullmatch(kept.tag)]
-    return {digest for kept in lists for digest in _entries(manifests[kept])}
+        return set(kept)
+    lists = [kept[each.digest] for each in (*entry.lists, *entry.tags) if _LIST_TAG.fullmatch(each.tag)]
+    return {digest for each in lists for digest in _entries(each.manifest)}
 
 
 def _entries(index: Manifest) -> Iterator[Digest]:

@@ -23,7 +23,7 @@ from registry_tool.oci.digest import Digest
 from registry_tool.oci.manifest import Manifest
 from registry_tool.targets.registry import Registry, Repository
 from registry_tool.transport import Transport
-from tests.support.content import layer, make_artifact, make_image, make_index
+from tests.support.content import ACCEPT, layer, make_artifact, make_image, make_index
 from tests.support.deletions import NAME, at, of, push_tombstone, retag, there, write
 from tests.support.fake_repository import FakeRepository
 from tests.support.fake_server import ReceivedRequest, Reply
@@ -62,6 +62,12 @@ def deleted(repository: Repository, journal: Journal, selection: Selection) -> U
         pass
     (entry,) = [entry for entry in journal.entries() if entry.id not in before]
     return entry
+
+
+def entries(proxy: FaultyProxy, list_tag: str) -> list[str]:
+    """The digests that a list of referrers names."""
+    raw = ask(proxy.target, "GET", f"/v2/{NAME}/manifests/{list_tag}", headers={"Accept": ACCEPT})[2]
+    return [each["digest"] for each in json.loads(raw)["manifests"]]
 
 
 def undone(source: JournalSource, entry: UndoEntry, *, overwrite: bool = False) -> list[Restored]:
@@ -139,9 +145,70 @@ def test_referrer_that_no_list_names_comes_back_without_one(
     listed = at(proxy, tag) if has_list else None
     if not is_deleted:
         retag(proxy, unlisted, "another")
-    undone(source, deleted(repository, journal, of("unlisted")))
+    undone(source, deleted(repository, journal, of(digest=unlisted.digest) if is_deleted else of("unlisted")))
+    assert there(proxy, "another") is not is_deleted
     assert at(proxy, "unlisted") == unlisted.digest
     assert (at(proxy, tag) if there(proxy, tag) else None) == listed
+
+
+@pytest.mark.parametrize("how", ["kept", "damaged", "not kept"])
+def test_tag_of_a_referrer_that_was_deleted_later_comes_back_with_its_entry_in_the_list(
+    repository: Repository, proxy: FaultyProxy, journal: Journal, source: JournalSource, tmp_path: Path, how: str
+) -> None:
+    image = make_image(proxy.target, NAME, "v1")
+    signature = make_artifact(proxy.target, NAME, subject=image, content=b"signature", tag="t1")
+    retag(proxy, signature, "t2")
+    tag = image.digest.replace(":", "-")
+    first = deleted(repository, journal, of("t1"))
+    assert entries(proxy, tag) == [signature.digest]
+    second = deleted(repository, journal, of(digest=signature.digest))
+    assert entries(proxy, tag) == []
+    if how == "damaged":
+        (tmp_path / "undo" / f"{second.id}.json").write_text("")
+    elif how == "not kept":
+        journal.remove(second.id)
+    undone(source, first)
+    assert at(proxy, "t1") == signature.digest
+    assert entries(proxy, tag) == [signature.digest]
+
+
+def test_tag_of_an_unlisted_referrer_that_was_deleted_later_comes_back_without_a_list(
+    repository: Repository, proxy: FaultyProxy, journal: Journal, source: JournalSource
+) -> None:
+    image = make_image(proxy.target, NAME, "v1")
+    unlisted = make_artifact(proxy.target, NAME, subject=image, content=b"unlisted", tag="t1")
+    retag(proxy, unlisted, "t2")
+    tag = image.digest.replace(":", "-")
+    assert ask(proxy.target, "DELETE", f"/v2/{NAME}/manifests/{at(proxy, tag)}")[0] == 202
+    first = deleted(repository, journal, of("t1"))
+    deleted(repository, journal, of(digest=unlisted.digest))
+    undone(source, first)
+    assert at(proxy, "t1") == unlisted.digest
+    assert not there(proxy, tag)
+
+
+@pytest.mark.parametrize("undo_first_too", [False, True])
+def test_referrer_whose_deletion_was_killed_after_the_list_and_repeated_comes_back_with_its_entry(
+    repository: Repository, proxy: FaultyProxy, journal: Journal, source: JournalSource, undo_first_too: bool
+) -> None:
+    image = make_image(proxy.target, NAME, "v1")
+    signature = make_artifact(proxy.target, NAME, subject=image, content=b"signature", tag="t1")
+    tag = image.digest.replace(":", "-")
+    listed = at(proxy, tag)
+    proxy.inject(respond_with(403), method="DELETE", path=signature.digest)
+    with pytest.raises(RegistryToolError):
+        deleted(repository, journal, of(digest=signature.digest))
+    proxy.reset()
+    (first,) = journal.entries()
+    # As a kill leaves it.
+    assert entries(proxy, tag) == []
+    assert at(proxy, "t1") == signature.digest
+    undone(source, deleted(repository, journal, of(digest=signature.digest)))
+    assert at(proxy, "t1") == signature.digest
+    assert entries(proxy, tag) == [signature.digest]
+    if undo_first_too:
+        undone(source, first)
+        assert at(proxy, tag) == listed
 
 
 @pytest.mark.parametrize("signed_meanwhile", [False, True])
