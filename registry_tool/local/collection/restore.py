@@ -24,6 +24,8 @@ class CollectionSource:
 
     def entries(self) -> Sequence[UndoEntry]:
         """What can be restored now."""
+        if not self._registries:
+            return ()
         now, pairs = self._engine.time(), ((registry, kept) for registry in self._registries for kept in list_undo(self._engine, registry))
         return tuple(_entry(registry, kept) for registry, kept in pairs if kept.until > now)
 

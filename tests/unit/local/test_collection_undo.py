@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import cast
 
-from registry_tool.local.collection import undo
+from registry_tool.engine import Engine
+from registry_tool.local.collection import CollectionSource, undo
 from registry_tool.local.collection.undo import CollectionUndo
 from registry_tool.local.collection.worker import Worker
 
@@ -26,3 +28,8 @@ def test_record_of_a_newer_version_or_that_is_damaged_does_not_expire() -> None:
     records = {"a": record("a", 10), "b": newer, "c": "{", "d": "", "e": record("e", 99), "f": record("other", 10)}
     worker = cast("Worker", RecordedWorker(records))
     assert undo.expired(worker, now=50) == ("a", "d")
+
+
+def test_entries_of_no_registries_ask_the_engine_for_nothing(tmp_path: Path) -> None:
+    no_engine = cast("Engine", None)
+    assert CollectionSource(no_engine, (), state=tmp_path).entries() == ()
