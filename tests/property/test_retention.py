@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from unittest import mock
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from registry_tool import server
@@ -234,6 +234,10 @@ def test_kept_tags_stay_whole_over_http(recipe: Recipe, moments: list[str], chos
         assert not {tag.tag for tag in plan.going} & set(tags_of(repository))
 
 
+_CHILD_OF_A_SUBJECT: Recipe = [("image", [0], 0, ["a", "b"]), ("index", [0], 0, []), ("artifact", [0], 1, ["a"])]
+
+
+@example(recipe=_CHILD_OF_A_SUBJECT, chosen=[KeepTags(only=TagFilter(patterns=("a",)))], lists_referrers=False)
 @given(recipe=recipes, chosen=rules, lists_referrers=st.booleans())
 def test_plan_that_is_made_anew_is_the_same(recipe: Recipe, chosen: list[object], lists_referrers: bool) -> None:
     repository = FakeRepository(lists_referrers=lists_referrers, untags=False)
@@ -244,3 +248,12 @@ def test_plan_that_is_made_anew_is_the_same(recipe: Recipe, chosen: list[object]
     assert {(each.digest, each.tags, each.alone) for each in again.manifests} == {
         (each.digest, each.tags, each.alone) for each in plan.manifests
     }
+
+
+def test_image_inside_the_subject_of_a_kept_referrer_stays_though_nothing_lists_that_subject() -> None:
+    repository = FakeRepository(lists_referrers=False, untags=True)
+    fill(repository, _CHILD_OF_A_SUBJECT, list_by_tag=True)
+    rules_of = RepositoryRules(rules=(KeepTags(only=TagFilter(patterns=("a",))),), untagged=False)
+    plan = plan_repository(repository, NAME, rules_of, PlanContext(now=NOW))
+    assert [(tag.tag, tag.action) for tag in plan.tags] == [("a", "keep"), ("b", "go")]
+    assert not plan.deleted

@@ -248,6 +248,8 @@ class _Reader:
         threads = self._repository.limiter.helpful_requests
         for node in traverse(roots, lambda each: read_node(each, self._manifest), lambda node: node.children, threads=threads):
             _add(snapshot, node)
+        if selection.group is not None:
+            self._add_subjects(snapshot)
         tags = choose(snapshot) if choose is not None else selection.matching(self._tags)
         selected = [self._tags[tag] for tag in tags] if selection.digest is None else roots[-1:] if named else []
         selected += untagged
@@ -261,6 +263,22 @@ class _Reader:
             attached = [each for tag, each in self._tags.items() if attached_subject(tag) in listed]
             selected = [each for each in attached if each.digest not in listed]
         return snapshot
+
+    def _add_subjects(self, snapshot: RepositorySnapshot) -> None:
+        """Read what referrers have as their subject, too: one without a tag may contain what a tag that goes stands for."""
+        threads = self._repository.limiter.helpful_requests
+        seen: set[Digest] = set()
+        while True:
+            named = (manifest.subject for manifest in snapshot.manifests.values())
+            subjects = {subject.digest: subject for subject in named if subject is not None}
+            waiting = [subject for digest, subject in subjects.items() if digest not in seen and digest not in snapshot.graph.edges]
+            if not waiting:
+                return
+            seen |= {subject.digest for subject in waiting}
+            for node in traverse(waiting, lambda each: read_node(each, self._manifest), lambda node: node.children, threads=threads):
+                # Many outlive their subject: nothing is lost by that.
+                if not (isinstance(node.error, NotFound) and node.descriptor.digest in subjects):
+                    _add(snapshot, node, again=True)
 
     def _with_referrers(self, descriptor: Descriptor) -> Node:
         """The node of a manifest with its referrers, also where the manifest itself cannot be read."""
