@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 
 from registry_tool.base.concurrency import map_ordered
@@ -102,8 +102,9 @@ def restore(
             with suppress(RegistryToolError):
                 repository.delete(replaced)
         yield Restored(what="tag", repository=entry.repository, tag=tag.tag, digest=tag.digest)
+    there = {kept.digest: manifests[kept.digest] for kept in entry.manifests if kept.is_deleted and kept.digest not in pushed}
     for kept in entry.lists:
-        _restore_list(kept.tag, manifests[kept.digest], repository)
+        _restore_list(kept.tag, manifests[kept.digest], repository, there)
 
 
 def missing_error(plan: RestorePlan) -> NotFound:
@@ -169,14 +170,23 @@ def _missing(name: str, repository: Deletable, needed: Sequence[Manifest], gone:
             yield MissingBlob(repository=name, manifest=manifest.digest, digest=edge.descriptor.digest, size=edge.descriptor.size)
 
 
-def _restore_list(tag: str, before: Manifest, repository: Deletable) -> None:
-    """Give a list of referrers its former bytes, where it has the same entries again, or is gone."""
+def _restore_list(tag: str, before: Manifest, repository: Deletable, there: Mapping[Digest, Manifest]) -> None:
+    """Give a list of referrers its former bytes, where it has the same entries again, or is gone.
+
+    Those of its referrers that are ``there``, because the deletion was interrupted before them, are added again first.
+    """
     try:
         current = repository.manifest(tag)
     except NotFound:
         current = None
     except RegistryToolError:
         return
+    listed = set(_entries(current if current is not None else before))
+    lost = [there[digest] for digest in _entries(before) if digest in there and digest not in listed]
+    for referrer in lost:
+        repository.push_manifest(referrer, None)
+    if lost:
+        current = repository.manifest(tag)
     if current is not None and current.digest == before.digest:
         return
     if current is None or set(_entries(current)) == set(_entries(before)):

@@ -187,6 +187,26 @@ def test_tag_of_an_unlisted_referrer_that_was_deleted_later_comes_back_without_a
     assert not there(proxy, tag)
 
 
+@pytest.mark.parametrize("others", [0, 1])
+def test_referrer_whose_deletion_was_killed_after_the_list_is_in_the_list_again(
+    repository: Repository, proxy: FaultyProxy, journal: Journal, source: JournalSource, others: int
+) -> None:
+    image = make_image(proxy.target, NAME, "v1")
+    signature = make_artifact(proxy.target, NAME, subject=image, content=b"signature", tag="t1")
+    for number in range(others):
+        make_artifact(proxy.target, NAME, subject=image, content=str(number).encode())
+    tag = image.digest.replace(":", "-")
+    listed = at(proxy, tag)
+    proxy.inject(respond_with(403), method="DELETE", path=signature.digest)
+    with pytest.raises(RegistryToolError):
+        deleted(repository, journal, of(digest=signature.digest))
+    proxy.reset()
+    assert signature.digest not in entries(proxy, tag)
+    undone(source, journal.entries()[0])
+    assert at(proxy, tag) == listed
+    assert at(proxy, "t1") == signature.digest
+
+
 @pytest.mark.parametrize("undo_first_too", [False, True])
 def test_referrer_whose_deletion_was_killed_after_the_list_and_repeated_comes_back_with_its_entry(
     repository: Repository, proxy: FaultyProxy, journal: Journal, source: JournalSource, undo_first_too: bool
