@@ -39,6 +39,8 @@ _PUSHERS, _PULLERS = 4, 4
 _LONGEST = 300.0
 _FAILS = (OSError, http.client.HTTPException, AssertionError)
 """What a push or a pull meets while the registry is read-only, stops, or is killed. An assertion is one of ``make_image``: not 201."""
+_TOLERATED = {"prune": "; it was left", "gc": "; what it needs is not known"}
+"""What conflicts say that are right here: a tag moved since a pruning was planned; a killed registry left a tag without its manifest."""
 
 
 @dataclass
@@ -192,9 +194,7 @@ class Mill:
         half_done = [failure["repository"] for failure in failures if "DELETE" in failure["message"] and ": 500 " in failure["message"]]
         with self.lock:
             self.unanswered.update((name.partition("/")[2], f"ci-{number}") for name in half_done for number in range(6))
-        others = [
-            f"{each['code']}: {each['message']}" for each in failures if each["code"] != "conflict" and ": 500 " not in each["message"]
-        ]
+        others = [f"{each['code']}: {each['message']}" for each in failures if not _is_tolerated(command, each["code"], each["message"])]
         if others or code not in (0, 1):
             self.broken.append(f"{command}: exit code {code}: {others}")
         elif command == "prune":
@@ -216,6 +216,10 @@ class Mill:
         with suppress(RegistryToolError):
             self.engine.kill(self.registry.container_id)
         self._recover()
+
+
+def _is_tolerated(command: str, code: str, message: str) -> bool:
+    return ": 500 " in message or (code == "conflict" and _TOLERATED[command] in message)
 
 
 @pytest.fixture
@@ -241,7 +245,7 @@ def test_no_acknowledged_push_is_lost_or_broken(mill: Mill, seconds: int) -> Non
         thread.start()
     mill.over.wait(seconds)
     # On a busy machine, longer: without a collection and a pruning that removed something it proves nothing.
-    poll(lambda: len(mill.removed) == 2 or mill.broken, Deadline(_LONGEST))
+    poll(lambda: min(mill.removed["gc"], mill.removed["prune"]) > 0 or mill.broken, Deadline(_LONGEST))
     mill.over.set()
     for thread in threads:
         thread.join(600)
