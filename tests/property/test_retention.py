@@ -58,7 +58,7 @@ def search_here(patterns: Collection[str], texts: Collection[str], *, seconds: i
 
 
 def planned(repository: Deletable, chosen: list[object]) -> RepositoryPlan:
-    stored = dict.fromkeys(repository.manifests, NOW - timedelta(days=1)) if isinstance(repository, FakeRepository) else {}
+    stored = dict.fromkeys(repository.manifests, timedelta(days=1)) if isinstance(repository, FakeRepository) else {}
     with mock.patch.object(planner, "search_all", search_here):
         rules_of = RepositoryRules(rules=tuple(chosen), untagged=True)  # type: ignore[arg-type]
         return plan_repository(repository, NAME, rules_of, PlanContext(now=NOW, untagged=lambda path: stored))

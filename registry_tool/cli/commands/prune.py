@@ -21,7 +21,7 @@ from registry_tool.cli.views.deletion import deleted_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from datetime import datetime
+    from datetime import timedelta
 
     from registry_tool.base.progress import Observer
     from registry_tool.content.retention.apply import PrunedStep
@@ -391,18 +391,21 @@ class _Untagged:
         self._registry = registry
         self._notes = notes
 
-    def __call__(self, path: str) -> Mapping[Digest, datetime]:
-        """Those of the repository ``path`` with the time of their push."""
+    def __call__(self, path: str) -> Mapping[Digest, timedelta]:
+        """Those of the repository ``path``, and how long ago they were pushed."""
+        from datetime import datetime, timezone
+
+        now = datetime.now(timezone.utc)
         listed = self._registry.repository(path).untagged()
         if listed is not None:
-            return listed
+            return {digest: now - moment for digest, moment in listed.items()}
         if self._stored is None:
             self._notes.append(f"{self._registry.host}/{path}: manifests without a tag are not listed by this registry")
             return {}
         return self._stored.get(path, {})
 
     @cached_property
-    def _stored(self) -> Mapping[str, Mapping[Digest, datetime]] | None:
+    def _stored(self) -> Mapping[str, Mapping[Digest, timedelta]] | None:
         from registry_tool.base.address import is_loopback
         from registry_tool.local.untagged import read_manifests
 

@@ -36,12 +36,12 @@ class PlanContext:
     """What is known beside the registry's answers.
 
     ``pulls`` is the registry's log, or why there is none; ``untagged`` gives manifests of a repository (``PATH``)
-    that may have no tag, and when each was pushed, as far as something lists them.
+    that may have no tag, and how long ago each was pushed, by the clock that wrote the time, as far as something lists them.
     """
 
     now: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     pulls: PullLog | str = "this registry's log cannot be read"
-    untagged: Callable[[str], Mapping[Digest, datetime]] = lambda path: {}
+    untagged: Callable[[str], Mapping[Digest, timedelta]] = lambda path: {}
     cache: Cache = field(default_factory=NoCache)
     observer: Observer = SILENT
 
@@ -51,9 +51,9 @@ def plan_repository(repository: Deletable, name: str, rules: RepositoryRules, co
 
     Raises NotFound where there is none, UsageError where a regular expression takes too long, and what requests raise.
     """
-    pushed = context.untagged(name.partition("/")[2]) if rules.untagged else {}
+    ages = context.untagged(name.partition("/")[2]) if rules.untagged else {}
     # An image that is being pushed has its tag last.
-    untagged = tuple(digest for digest, moment in pushed.items() if moment <= context.now - UNTAGGED_GRACE)
+    untagged = tuple(digest for digest, age in ages.items() if age >= UNTAGGED_GRACE)
 
     def decided(snapshot: RepositorySnapshot) -> _Decided:
         facts = _facts(repository, name, snapshot, rules, context)

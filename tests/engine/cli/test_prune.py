@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import time
 from contextlib import closing
+from datetime import datetime, timedelta, tzinfo
 
 import pytest
 
 from registry_tool.base.deadline import Deadline, poll
+from registry_tool.content.retention import planner
 from registry_tool.content.retention.pulls import PullLog
 from registry_tool.engine import Engine
 from registry_tool.local.registry import LocalRegistry
@@ -86,3 +89,27 @@ def test_untagged_manifests_of_the_local_registry_go_an_hour_after_their_push(
     listed = storage(engine, local.container_id, unique)
     assert [made.digest[7:].encode() in listed for made in (kept, child, new)] == [True] * 3
     assert typed("check", f"{local.address}/{unique}").code == 0
+
+
+def test_engine_with_another_clock_decides_which_untagged_manifests_are_young(
+    typed: Typed, engine: Engine, local: LocalRegistry, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_image(local.port, unique, "v1")
+    # A child of an index that is being pushed.
+    make_image(local.port, unique, None, layer(b"child"))
+    loose = make_image(local.port, unique, None, layer(b"loose"))
+    link = f"{STORAGE}/repositories/{unique}/_manifests/revisions/sha256/{loose.digest[7:]}/link"
+    assert engine.execute(local.container_id, ["touch", "-d", "2020-01-01 00:00:00", link])[0] == 0
+    here = time.time
+
+    class Ahead(datetime):
+        """This machine's clock, two hours ahead: by it the child is older than the grace."""
+
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Ahead:
+            return super().now(tz) + timedelta(hours=2)
+
+    monkeypatch.setattr(time, "time", lambda: here() + 7200)
+    monkeypatch.setattr(planner, "datetime", Ahead)
+    document = typed("prune", "--json", "--untagged", f"{local.address}/{unique}").json
+    assert [manifest["digest"] for manifest in document["repositories"][0]["manifests"]] == [loose.digest]
