@@ -1,8 +1,8 @@
 """Garbage collection of a registry on this engine: a plan, and its application while a read-only stand-in serves the registry's content.
 
-The order: worker on the volume, stand-in in the registry's place, everything read and planned again, undo data, links of unneeded
-manifests, blobs that the registry's own ``garbage-collect`` calls unneeded, too, comparison with what was there before, and the registry
-back. Whatever ends it on the way: only content that nothing needs was removed, and
+The order: worker on the volume, stand-in in the registry's place, everything read and planned again, undo data, links and uploads that
+nothing needs, damaged links mended, blobs that a dry run of the registry's own ``garbage-collect`` calls unneeded, too, empty folders,
+comparison with what was there before, and the registry back. Whatever ends it on the way: only content that nothing needs was removed, and
 :func:`registry_tool.local.registry.recovery.recover` brings the registry back.
 """
 
@@ -60,9 +60,13 @@ def collect(
 ) -> CollectionResult:
     """Apply ``planned``: what is not needed now is removed, if it is no more than that, or more is accepted.
 
-    ``on_step`` is called before each step. Raises Conflict where uploads may be under way, where the registry changed, or where its own
-    garbage-collect would remove more; the registry is as it was then. Raises EngineError where something failed: it is brought back all
-    the same.
+    ``on_step`` is called before each step. The registry is brought back whatever is raised.
+
+    Raises:
+        Conflict: when uploads may be under way, or the registry changed since the plan was made: nothing was removed. When its own
+            garbage-collect would remove more, or lists nothing: no blob was removed, but links and uploads that nothing needs may have
+            been. When a container was started on the volume meanwhile: nothing more is removed.
+        EngineError: when something failed.
     """
     check_collectable(engine, registry)
     pauses: list[float] = []
