@@ -335,7 +335,8 @@ def _waiting_layers(repository: RepositoryStorage, manifests: StoredManifests, d
 class _Deleted:
     """The deleted ``manifests`` that were complete in ``repository``: it still has all that they name, or what was deleted with them.
 
-    In which repository a manifest was is not stored. One that another lost is no reason not to wait for it here, where it may be pushed.
+    In which repository a manifest was is not read. One that another lost is no reason not to wait for it here, where it may be pushed; but
+    a push of it that has brought all that it names, and not yet the manifest, looks like one that was deleted here, and is not waited for.
     """
 
     manifests: StoredManifests
