@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
 import subprocess
 import time
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -172,18 +174,18 @@ def test_other_images_at_the_place_of_a_killed_run_replace_nothing_whole(typed: 
 
 def run_stopped(server: RecordingServer, at: int, number: int, *arguments: str, after: float = 0) -> tuple[int, str]:
     """Run a command that gets a signal ``after`` seconds while the server handles its request number ``at``: exit code and output."""
-    count = 0
-    process = subprocess.Popen([*REGCTL, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    numbers = itertools.count(1)  # next() is atomic: the server handles requests in several threads
+    started: Future[int] = Future()
 
     def instead(method: str, path: str) -> Reply | None:
-        nonlocal count
-        count += 1
-        if count == at:
+        if next(numbers) == at:
             time.sleep(after)
-            os.kill(process.pid, number)
+            os.kill(started.result(600), number)
         return None
 
-    server.instead = instead
+    server.instead = instead  # before it starts: its requests are counted from the first one on
+    process = subprocess.Popen([*REGCTL, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    started.set_result(process.pid)
     output = process.communicate(timeout=600)[0]
     server.instead = lambda method, path: None
     server.settle()
