@@ -125,8 +125,9 @@ def test_file_that_is_larger_than_the_disk_takes_names_volumes(typed: Typed, tmp
     """As FAT with 4 GB: a limit of 512,000 bytes, which each layer is within."""
     line = ["sh", "-c", 'ulimit -f 1000; exec "$@"', "sh", *REGCTL, *create(tmp_path, "file")]
     refused = subprocess.run(line, capture_output=True, text=True, check=False, timeout=600)
+    sizes = {str(path): path.stat().st_size for path in tmp_path.rglob("*")}
     assert refused.returncode == 1
-    assert "kit.tar cannot be written: File too large" in refused.stderr
+    assert "kit.tar cannot be written: File too large" in refused.stderr, sizes
     assert "The disk takes no file of this size, as FAT: --volume-size 4GB" in refused.stderr
     assert not (tmp_path / "kit.tar").exists()
     assert typed(*create(tmp_path, "volumes")).code == 0
