@@ -212,7 +212,7 @@ def free_space_of(engine: Engine) -> int | None:
 
 
 def unpack_sample_wheels(bundle: Bundle, cache: Path) -> None:
-    """Put the sample app's wheels to where a build looks for them; a bundle without them has none."""
+    """Put the sample app's wheels to where a build looks for them; a bundle without them has none. Raises InvalidBundle."""
     key = bundle.contents.sample_wheels
     prefix = f"{SAMPLE}/wheels/"
     wheels = [file for file in bundle.contents.files if file.path.startswith(prefix)]
@@ -223,11 +223,24 @@ def unpack_sample_wheels(bundle: Bundle, cache: Path) -> None:
         source = folder / "wheels"
         source.mkdir()
         for file in wheels:
-            (source / file.path.removeprefix(prefix)).write_bytes(bundle.read(file.path))
+            (source / file.path.removeprefix(prefix)).write_bytes(_read_recovering(bundle, file.path))
         copy_wheels(source, cache / "wheels" / key)
 
 
 # --- inside ---
+
+
+def _read_recovering(bundle: Bundle, path: str) -> bytes:
+    """A small file, verified, of a volume that is made of the others where it is damaged. Raises InvalidBundle."""
+    try:
+        try:
+            return bundle.read(path)
+        except (Mismatch, InvalidBundle):
+            if not bundle.recover():
+                raise
+            return bundle.read(path)
+    except Mismatch as error:
+        raise InvalidBundle(f"{bundle.path}: {path} is damaged", hint="Copy the bundle again.") from error
 
 
 def _destinations(bundle: Bundle, host: str, maps: Mapping[str, str]) -> list[tuple[LayoutImage, Reference]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import random
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from registry_tool.base.errors import Conflict, EngineNotFound, RegistryToolError
+from registry_tool.base.errors import Conflict, EngineNotFound, InvalidBundle, RegistryToolError
 from registry_tool.bundle.apply import apply_bundle, check_platform_of, parse_map, unpack_sample_wheels
 from registry_tool.bundle.contents import CHECKSUM, CONTENTS
 from registry_tool.bundle.create import BundleParts, create_bundle
@@ -93,6 +94,28 @@ def test_sample_wheels_that_are_missing_in_the_base_are_not_half_unpacked(typed:
         unpack_sample_wheels(whole, cache)
     unpacked = {path.name: path.read_bytes() for path in (cache / "wheels" / key).iterdir()}
     assert unpacked == {"one-1-py3-none-any.whl": b"one", "two-1-py3-none-any.whl": b"changed"}
+
+
+@pytest.mark.parametrize("parity", [True, False], ids=["parity", "no parity"])
+def test_damaged_sample_wheel_is_made_of_parity_or_named(watching: RecordingServer, tmp_path: Path, parity: bool) -> None:
+    make_image(watching.port, "a", "1", CONTENT)
+    content, key, path, cache = random.Random(1).randbytes(5_000), "0" * 32, tmp_path / "kit.tar", tmp_path / "cache"
+    image = Location.parse(f"{watching.host}/a:1", default_host="localhost")
+    parts = BundleParts(images=[image], files={"app/wheels/one-1-py3-none-any.whl": content}, sample_wheels=key)
+    with Places(open_registry, connect_engine=no_engine) as places:
+        create_bundle(path, parts, places, volume_size=1_000_000, parity=parity)
+    volume = tmp_path / "kit.tar.001"
+    damaged = bytearray(volume.read_bytes())
+    damaged[damaged.index(content) + 2_000] ^= 1
+    volume.write_bytes(damaged)
+    with open_bundle(path) as bundle:
+        if parity:
+            unpack_sample_wheels(bundle, cache)
+            assert (cache / "wheels" / key / "one-1-py3-none-any.whl").read_bytes() == content
+            return
+        with pytest.raises(InvalidBundle, match=r"kit\.tar: app/wheels/one-1-py3-none-any\.whl is damaged"):
+            unpack_sample_wheels(bundle, cache)
+    assert not cache.exists()
 
 
 def no_engine() -> Engine:
