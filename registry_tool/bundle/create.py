@@ -112,6 +112,8 @@ def create_bundle(
     if parity and volume_size is None:
         raise UsageError("parity is of volumes", hint="Give their size, too: --volume-size 4GB")
     # What a run that was killed moved there is compared with what is moved there now.
+    if part.is_symlink():
+        raise Conflict(f"{part} is a link, and what it points to is not this tool's", hint="Remove the link.")
     is_continued = is_file and part.is_dir()
     _check_destination(path, since, is_file=is_file, volume_size=volume_size, is_continued=is_continued)
     with _failing(path), _BundleLayout(part, _known(since)) as layout:

@@ -135,6 +135,20 @@ def test_file_that_is_larger_than_the_disk_takes_names_volumes(typed: Typed, tmp
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_link_in_the_place_of_what_a_killed_run_left_is_not_followed(typed: Typed, tmp_path: Path, form: str) -> None:
+    kept, stick = tmp_path / "kept", tmp_path / "stick"
+    stick.mkdir()
+    assert typed(*create(tmp_path, "folder")).code == 0
+    (tmp_path / "kit").rename(kept)
+    before = sorted(kept.rglob("*"))
+    (stick / f".{FORMS[form][0]}.part").symlink_to(kept)
+    refused = typed(*create(stick, form))
+    assert (refused.code, "is a link, and what it points to is not this tool's" in refused.err) == (1, True), refused.err
+    assert sorted(kept.rglob("*")) == before
+    assert [path.name for path in stick.iterdir()] == [f".{FORMS[form][0]}.part"]
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_read_only_stick_is_verified_and_applied(typed: Typed, other: RecordingServer, tmp_path: Path, form: str) -> None:
     assert typed(*create(tmp_path, form)).code == 0
     path = str(tmp_path / FORMS[form][0])
