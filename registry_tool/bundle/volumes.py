@@ -5,6 +5,7 @@ A parity volume is the exclusive or of up to ten volumes, each followed by zeros
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -255,21 +256,27 @@ class VolumeSet:
     def _read(self, volume: ListedVolume, size: int, offset: int) -> bytes:
         if not self._is_rebuilt(volume.name):
             try:
-                return os.pread(self._files[volume.name][0], size, offset)
+                return self._pread(volume.name, size, offset)
             except OSError as error:
-                self._lost[volume.name] = f"cannot be read: {error.strerror or error}"
+                self._lost.setdefault(volume.name, f"cannot be read: {error.strerror or error}")
                 if not self._is_rebuilt(volume.name):
                     raise OSError(error.errno, error.strerror, volume.name) from error
         value = 0
         for other in self._groups[volume.name]:
             if other.name != volume.name:
                 try:
-                    piece = os.pread(self._files[other.name][0], max(0, min(size, other.size - offset)), offset)
+                    piece = self._pread(other.name, max(0, min(size, other.size - offset)), offset)
                 except OSError as error:
-                    self._lost[other.name] = f"cannot be read: {error.strerror or error}"
+                    self._lost.setdefault(other.name, f"cannot be read: {error.strerror or error}")
                     raise OSError(error.errno, error.strerror, other.name) from error
                 value ^= int.from_bytes(piece, "little")
         return value.to_bytes(size, "little")
+
+    def _pread(self, name: str, size: int, offset: int) -> bytes:
+        if name not in self._files:
+            # It was made of the others a moment ago, until another thread found that one of these is lost, too.
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+        return os.pread(self._files[name][0], size, offset)
 
     def _sha256(self, volume: ListedVolume) -> str:
         digest = hashlib.sha256()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from registry_tool.bundle.volumes import VolumeSet, read_list
 from tests.support.cli_runner import Typed
 from tests.support.content import ACCEPT, PushedManifest, layer, make_image
 from tests.support.recording_server import RecordingServer, recording_server
@@ -176,6 +177,29 @@ def test_lost_volume_is_made_of_the_others_as_it_is_read(
     assert there(other) == {name: image.digest for name, image in images.items()}
     assert (f"kit.tar.{number} is lost or damaged: made of the others" in applied.err) == (number != "p01")
     assert sorted((tmp_path / "stick").iterdir()) == before, "a stick may be read-only"
+
+
+def test_second_loss_while_a_lost_volume_is_read_is_a_failure_to_read(
+    typed: Typed, images: dict[str, PushedManifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = create(typed, tmp_path / "stick", *PARITY)
+    path.with_name("kit.tar.001").unlink()
+    listed = read_list(path)
+    assert listed is not None
+    volumes = VolumeSet(path.parent, listed)
+    available = volumes.available
+
+    def lost_meanwhile(offset: int, size: int) -> int:
+        there = available(offset, size)
+        volumes._lost["kit.tar.002"] = "another thread found it"
+        return there
+
+    monkeypatch.setattr(volumes, "available", lost_meanwhile)
+    with pytest.raises(OSError, match="No such file") as raised:
+        volumes.read_at(10, 0)
+    assert raised.value.filename == "kit.tar.001"
+    assert volumes.problems[0] == ("kit.tar.001", "missing")
+    volumes.close()
 
 
 @pytest.mark.parametrize("how", ["removed", "flipped in the middle"])
