@@ -49,7 +49,10 @@ class Worker:
         return text
 
     def run_on(self, paths: Iterable[str], command: str, *, tolerant: bool = False) -> None:
-        """Run ``command`` on ``paths``, many at a time. Raises EngineError where it fails, unless ``tolerant``."""
+        """Run ``command`` on ``paths``, many at a time. Raises EngineError where it fails.
+
+        ``tolerant``: a failure is expected and means nothing, as that of ``rmdir`` for folders in which something is left.
+        """
         # In the container's own file system, not in the volume, which may be full.
         name = f"registry-tool-{uuid.uuid4().hex}"
         # The shell takes them in the order of their names: what is inside of a folder may have to go before it.

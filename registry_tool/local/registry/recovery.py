@@ -24,7 +24,7 @@ from registry_tool.local.registry.locks import lock
 
 STAND_IN, WORKER = "stand-in", "worker"
 _TRIES, _PAUSE = 5, 0.5  # how often a start is tried, and the seconds in between
-_ENDS = 30.0  # seconds that a killed container may take to end
+_ENDS = 30.0  # seconds that a container may take to end at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -99,17 +99,17 @@ NAMES = (
 @pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["unix", "dos"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "byte order mark"])
 def test_images_of_a_rendered_chart_are_found_once_each(end: str, mark: str) -> None:
-    found = manifest_images((mark + CHART).replace("\n", end).encode(), file="rendered.yaml")
-    assert found.names == NAMES
-    assert found.filled_in_later == ()
+    images = manifest_images((mark + CHART).replace("\n", end).encode(), file="rendered.yaml")
+    assert images.names == NAMES
+    assert images.filled_in_later == ()
 
 
 @pytest.mark.parametrize(
     "text", ["$(params.image)", "{{inputs.parameters.image}}", "reg/{{ workflow.parameters.name }}:1", "{{=item.image}}"]
 )
 def test_image_that_is_filled_in_where_it_runs_is_no_image(text: str) -> None:
-    found = manifest_images(f"a: {{image: '{text}'}}\nb: {{image: app:1}}\n".encode(), file="x")
-    assert (found.names, found.filled_in_later) == (("docker.io/library/app:1",), (text,))
+    images = manifest_images(f"a: {{image: '{text}'}}\nb: {{image: app:1}}\n".encode(), file="x")
+    assert (images.names, images.filled_in_later) == (("docker.io/library/app:1",), (text,))
 
 
 @pytest.mark.parametrize(
